@@ -15,9 +15,7 @@ from bionemo_ext.errors import SequenceError
 _ESM2_TOKENS = (
     "<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>"
 )
-_ESM1NV_TOKENS = (
-    "<unk> <s> </s> <pad> <mask> L A S G V E R T I D P K N F Q Y H M C W X B Z U O"
-)
+_ESM1NV_TOKENS = "<unk> <s> </s> <pad> <mask> L A S G V E R T I D P K N F Q Y H M C W X B Z U O"
 
 
 @dataclass(frozen=True)

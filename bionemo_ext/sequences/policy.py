@@ -62,9 +62,7 @@ def looks_like_nucleotides(sequence: str) -> bool:
     )
 
 
-def clean_sequence(
-    sequence: str, name: str, policy: SequencePolicy | None = None
-) -> str:
+def clean_sequence(sequence: str, name: str, policy: SequencePolicy | None = None) -> str:
     """Bring a sequence into the model's alphabet; its length is left as it is.
 
     Parameters
