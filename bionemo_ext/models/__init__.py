@@ -1,0 +1,1 @@
+"""ESM models in Megatron-core, and their way from and to the Hugging Face format."""
