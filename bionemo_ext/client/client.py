@@ -1,0 +1,290 @@
+"""The client: sequences in, arrays out."""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Literal, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bionemo_ext.client import plan
+from bionemo_ext.client.connection import Connection
+from bionemo_ext.client.results import Prediction, Result, TruncationWarning
+from bionemo_ext.contract import (
+    HOST,
+    POOLINGS,
+    PREDICTION,
+    RESIDUES,
+    Endpoint,
+    TaskInfo,
+    with_names,
+)
+from bionemo_ext.errors import InputError, NotFoundError, RequestError, UnavailableError
+from bionemo_ext.sequences import Record, SequencePolicy
+
+Sequences = str | Iterable[str | Record]
+Progress = Callable[[int], None]
+
+
+class Client:
+    """Talks to the endpoints of one server.
+
+    Parameters
+    ----------
+    url : str
+        ``grpc://host:port``. Nothing is sent before the first call.
+    timeout_s : float
+        How long the answer to one request may take.
+    in_flight : int
+        Requests that are under way at once.
+
+    Raises
+    ------
+    InputError
+        If ``url`` has another form.
+
+    Examples
+    --------
+    >>> with Client("grpc://127.0.0.1:8001") as client:  # doctest: +SKIP
+    ...     vectors = client.embed(["MKTVRQG", "MALWMRLLPLL"])
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 600.0, in_flight: int = 4) -> None:
+        self.url = url
+        self._connection = Connection(url, timeout_s)
+        self._in_flight = in_flight
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def ready(self) -> bool:
+        """Whether the server answers and all its models are ready."""
+        try:
+            return self._connection.server_ready()
+        except UnavailableError:
+            return False
+
+    def models(self) -> dict[str, Endpoint]:
+        """Describe the endpoints by name; ``.task`` of each tells what it predicts."""
+        return {name: self._connection.endpoint(name) for name in self._connection.endpoint_names()}
+
+    def task(self, name: str) -> TaskInfo:
+        """Describe the task ``name``.
+
+        Raises
+        ------
+        NotFoundError
+            If the server has no such task; the message names those there are.
+        """
+        return self._task_endpoint(name)[1]
+
+    @overload
+    def embed(
+        self,
+        sequences: Sequences,
+        pooling: Literal["mean", "cls", "max"] = "mean",
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def embed(
+        self,
+        sequences: Sequences,
+        pooling: Literal["residues"],
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[NDArray[np.float32]]: ...
+
+    def embed(
+        self,
+        sequences: Sequences,
+        pooling: str = "mean",
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        """Embed sequences.
+
+        Parameters
+        ----------
+        sequences : str, or iterable of str or Record
+            Proteins; records keep their names in errors, strings are called by position.
+        pooling : {"mean", "cls", "max", "residues"}
+            How residues become one vector: their mean or maximum (without ``<cls>`` and
+            ``<eos>``), or the ``<cls>`` token; ``residues`` gives all of them.
+        policy : SequencePolicy, optional
+            What to do with unknown letters and with sequences beyond the model's limit.
+        on_progress : callable, optional
+            Called with the number of residues of each request that was answered.
+
+        Returns
+        -------
+        NDArray [N, H], or for ``residues`` a list of NDArray [L, H]
+            FP32, in the order of ``sequences``.
+
+        Raises
+        ------
+        SequenceError
+            If a sequence breaks the policy.
+        ServerError, RequestError, NotFoundError
+            If the server cannot be reached, fails or refuses.
+
+        Warns
+        -----
+        TruncationWarning
+            Once, with the number of sequences that were cut.
+        """
+        if pooling not in (*POOLINGS, RESIDUES):
+            raise InputError(
+                f"pooling {pooling!r} is not one of {', '.join((*POOLINGS, RESIDUES))}"
+            )
+        results = list(self.stream(sequences, (pooling,), policy=policy, on_progress=on_progress))
+        _warn_truncated(results)
+        values = [result.values[pooling] for result in results]
+        if pooling == RESIDUES:
+            return values
+        return np.stack(values) if values else np.empty((0, 0), dtype=np.float32)
+
+    def predict(
+        self,
+        sequences: Sequences,
+        task: str,
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Prediction]:
+        """Predict a task; parameters, errors and warnings are those of :meth:`embed`.
+
+        Returns
+        -------
+        list of Prediction
+            In the order of ``sequences``.
+        """
+        info = self.task(task)
+        results = list(
+            self.stream(sequences, (PREDICTION,), task, policy=policy, on_progress=on_progress)
+        )
+        _warn_truncated(results)
+        return [Prediction(r.name, r.sequence, info, r.values[PREDICTION]) for r in results]
+
+    def stream(
+        self,
+        sequences: Sequences,
+        outputs: tuple[str, ...],
+        endpoint: str = HOST,
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> Iterator[Result]:
+        """Results one at a time, in the order of ``sequences``, in constant memory.
+
+        Parameters
+        ----------
+        sequences : str, or iterable of str or Record
+            Read only as far ahead as keeps the server busy.
+        outputs : tuple of str
+            Several outputs of one pass of the encoder, for example ``("mean", "residues")``.
+        endpoint : str
+            The encoder's endpoint, or that of a task.
+        policy, on_progress
+            As for :meth:`embed`.
+
+        Yields
+        ------
+        Result
+        """
+        policy = policy or SequencePolicy()
+        if endpoint == HOST:
+            about = self._connection.endpoint(endpoint)
+        else:
+            about = self._task_endpoint(endpoint)[0]
+        limit = min(about.max_residues, policy.max_residues or about.max_residues)
+        todo = plan.chunks(plan.jobs(plan.named(sequences), policy, limit))
+        sent: deque[tuple[list[plan.Job], list[tuple[plan.Request, _Answer]]]] = deque()
+        pool = ThreadPoolExecutor(self._in_flight, thread_name_prefix="bionemo-ext-client")
+        try:
+            for chunk in todo:
+                sent.append(
+                    (
+                        chunk,
+                        [
+                            (request, pool.submit(self._send, endpoint, request, on_progress))
+                            for request in plan.requests(chunk, outputs, about.max_batch_size)
+                        ],
+                    )
+                )
+                # One chunk stays under way while the one before it is handed out.
+                if len(sent) > 1:
+                    yield from _collect(*sent.popleft(), outputs)
+            while sent:
+                yield from _collect(*sent.popleft(), outputs)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _send(
+        self, endpoint: str, request: plan.Request, on_progress: Progress | None
+    ) -> list[dict[str, NDArray[np.float32]]]:
+        sequences = [piece.sequence for piece in request.pieces]
+        arrays = self._connection.infer(endpoint, sequences, request.outputs)
+        if on_progress is not None:
+            on_progress(sum(map(len, sequences)))
+        return plan.unpack(request, arrays)
+
+    def _task_endpoint(self, name: str) -> tuple[Endpoint, TaskInfo]:
+        names = self._connection.endpoint_names()
+        about = self._connection.endpoint(name) if name in names else None
+        if about is None or about.task is None:
+            tasks = ", ".join(other for other in names if other != HOST) or "none"
+            raise NotFoundError(f"the server has no task {name!r}; its tasks are: {tasks}")
+        return about, about.task
+
+
+_Answer = Future[list[dict[str, NDArray[np.float32]]]]
+
+
+def _collect(
+    chunk: list[plan.Job],
+    requests: list[tuple[plan.Request, _Answer]],
+    outputs: tuple[str, ...],
+) -> Iterator[Result]:
+    answers: list[list[dict[str, NDArray[np.float32]]]] = [[{}] * len(j.spans) for j in chunk]
+    for request, future in requests:
+        try:
+            parts = future.result()
+        except RequestError as error:
+            names = [chunk[piece.job].name for piece in request.pieces]
+            raise RequestError(with_names(str(error), names)) from None
+        for piece, part in zip(request.pieces, parts, strict=True):
+            answers[piece.job][piece.window] = part
+    for job, parts in zip(chunk, answers, strict=True):
+        yield plan.result(job, outputs, parts)
+
+
+def _warn_truncated(results: list[Result]) -> None:
+    cut = [result for result in results if result.truncated]
+    if cut:
+        limit = len(cut[0].sequence)
+        warnings.warn(
+            f"{len(cut):,} of {len(results):,} sequences were longer than {limit:,} residues and "
+            "only their beginning was used; another policy refuses them or uses windows",
+            TruncationWarning,
+            stacklevel=3,
+        )

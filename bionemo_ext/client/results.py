@@ -1,0 +1,76 @@
+"""What the client hands back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bionemo_ext.contract import TaskInfo
+
+
+class TruncationWarning(UserWarning):
+    """Some sequences were longer than the model's limit and only their beginning was used."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The server's answer for one record.
+
+    Parameters
+    ----------
+    name : str
+        The record's name, or its position (from 1) where it came as a plain string.
+    sequence : str
+        The residues that were used: cleaned, and cut where the record was truncated.
+    length : int
+        Residues of the record before truncation.
+    windows : int
+        Windows it was embedded in; 1 for a record within the limit.
+    values : mapping of str to NDArray
+        One array an output: FP32 [H] or [C], or one row a residue.
+    """
+
+    name: str
+    sequence: str
+    length: int
+    windows: int
+    values: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the end of the record was left out."""
+        return len(self.sequence) < self.length
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A task's prediction for one record.
+
+    Parameters
+    ----------
+    name : str
+        The record's name, or its position (from 1) where it came as a plain string.
+    sequence : str
+        The residues that were used.
+    task : TaskInfo
+        What was predicted.
+    values : NDArray
+        FP32 probabilities [C] or [L, C] of a classification; [1] or [L, 1] of a regression.
+    """
+
+    name: str
+    sequence: str
+    task: TaskInfo
+    values: NDArray[np.float32]
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the likeliest classes: one for the protein, or one a residue.
+
+        Empty for a regression.
+        """
+        if self.task.kind == "regression":
+            return []
+        best = np.atleast_2d(self.values).argmax(axis=1)
+        return [self.task.classes[index] for index in best]
