@@ -1,5 +1,6 @@
 """The one command, ``bionemo-ext``."""
 
+import os
 import sys
 
 import typer
@@ -39,7 +40,8 @@ def main() -> None:
     try:
         app()
     except BionemoExtError as error:
-        print(f"bionemo-ext: {error}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # the ranks of a run tell it once
+            print(f"bionemo-ext: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("bionemo-ext: interrupted", file=sys.stderr)

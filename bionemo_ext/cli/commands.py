@@ -2,6 +2,9 @@
 
 import typer
 
+from bionemo_ext.cli.pretrain import pretrain
+
 
 def register(app: typer.Typer) -> None:
     """Add every command to ``app``."""
+    app.command()(pretrain)

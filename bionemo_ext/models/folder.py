@@ -1,7 +1,6 @@
 """Hugging Face folders on disk: ``config.json`` and ``model.safetensors``."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def write_folder(folder: Path, config: ESM2Config, state: State) -> None:
     (partial / "config.json").write_text(json.dumps(config.huggingface(), indent=2) + "\n")
     save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
     shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    partial.replace(folder)
 
 
 def load_into(model: ESM2Model, state: State) -> None:

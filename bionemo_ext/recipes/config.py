@@ -46,9 +46,13 @@ def compose(name: str, overrides: Sequence[str], schema: type[T], folder: Path |
     for word in overrides:
         if "=" not in word:
             raise ConfigError(f"{word!r} is not of the form key=value")
+    folder = (folder or resource("conf")).resolve()
+    # A key that no YAML names has its default in the dataclass; ++ lets Hydra set it all the same,
+    # and the dataclass refuses what it does not know.
+    words = [w if (folder / w.partition("=")[0]).is_dir() else f"++{w}" for w in overrides]
     try:
-        with initialize_config_dir(str((folder or resource("conf")).resolve()), version_base="1.3"):
-            composed = hydra_compose(name, list(overrides))
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            composed = hydra_compose(name, words)
         return cast(T, OmegaConf.to_object(_merge(schema, composed)))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"configuration of {name}: {_sentence(error)}") from None

@@ -54,9 +54,7 @@ class CpuRngTracker(megatron_random.CudaRNGStatesTracker):
         self.states_[name] = generator.get_state()
 
     @contextmanager
-    def fork(
-        self, name: str = megatron_random._MODEL_PARALLEL_RNG_TRACKER_NAME
-    ) -> Iterator[None]:
+    def fork(self, name: str = megatron_random._MODEL_PARALLEL_RNG_TRACKER_NAME) -> Iterator[None]:
         """Draw from the state of ``name`` inside the block."""
         outside = torch.get_rng_state()
         torch.set_rng_state(self.states_[name])

@@ -1,0 +1,22 @@
+"""``bionemo-ext pretrain``."""
+
+import typer
+
+
+def pretrain(
+    overrides: list[str] = typer.Argument(  # noqa: B008
+        None, metavar="[KEY=VALUE]...", help="For example: recipe=demo model=esm2_8m steps=1000."
+    ),
+) -> None:
+    """Pretrain ESM-2 on protein sequences, or go on where a run in the same folder was ended.
+
+    The run is composed from conf/: recipe=, model=, data= and parallel= choose a file each,
+    key=value changes one value, and out= says where everything is written.
+    """
+    from bionemo_ext.recipes import pretrain as recipe
+
+    out = recipe.run(overrides or [])
+    from bionemo_ext.recipes.ranks import in_rank
+
+    if not in_rank():
+        typer.echo(f"weights: {out / 'huggingface'}")

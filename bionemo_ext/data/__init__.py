@@ -1,0 +1,1 @@
+"""Sequences on disk to batches in memory: stores, masking, sampling."""

@@ -1,0 +1,85 @@
+"""A NeMo checkpoint as a Hugging Face folder, read in one process without any rank."""
+
+import re
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from torch.distributed import checkpoint as dcp
+from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.api import CheckpointException
+
+from bionemo_ext.errors import CheckpointError
+from bionemo_ext.models.config import ESM2Config
+from bionemo_ext.models.convert import State, megatron_names
+from bionemo_ext.models.folder import write_folder
+from bionemo_ext.recipes.runs import RUN_FILE, is_checkpoint, newest_checkpoint
+
+
+def to_huggingface(source: Path, out: Path) -> None:
+    """Write a checkpoint's weights as a Hugging Face folder, whatever ranks wrote it.
+
+    Parameters
+    ----------
+    source : Path
+        A run's folder (its newest checkpoint is taken) or one checkpoint of it.
+    out : Path
+        The folder to write.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no whole checkpoint or a file of it is missing or damaged.
+    """
+    step = source if is_checkpoint(source) else newest_checkpoint(source)
+    if step is None:
+        raise CheckpointError(f"{source} holds no whole checkpoint")
+    config = architecture(step.parent.parent)
+    write_folder(out, config, _read_weights(step / "weights", config))
+
+
+def architecture(run: Path) -> ESM2Config:
+    """Architecture that a run's folder was started with.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is not of a run.
+    """
+    path = run / RUN_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{run} is not the folder of a pretraining run: no {RUN_FILE}")
+    model = OmegaConf.load(path).model
+    return ESM2Config(model.layers, model.hidden, model.heads, model.ffn, model.max_positions)
+
+
+def _read_weights(folder: Path, config: ESM2Config) -> State:
+    """Read a Megatron state from the distributed files, in this one process."""
+    reader = FileSystemReader(folder)
+    try:
+        found = reader.read_metadata().state_dict_metadata
+        names = {_disk_name(name): name for name in megatron_names(config)}
+        wanted = {
+            disk: torch.empty(found[disk].size, dtype=found[disk].properties.dtype)
+            for disk in {d for d, _ in names}
+        }
+        dcp.load(wanted, storage_reader=reader, no_dist=True)
+    except KeyError as error:
+        raise CheckpointError(f"the checkpoint {folder.parent} lacks the tensor {error}") from None
+    except (CheckpointException, OSError, RuntimeError) as error:
+        raise CheckpointError(f"the checkpoint {folder.parent} is damaged: {error}") from None
+    return {
+        name: wanted[disk] if layer is None else wanted[disk][layer].clone()
+        for (disk, layer), name in names.items()
+    }
+
+
+def _disk_name(name: str) -> tuple[str, int | None]:
+    """Where Megatron keeps a tensor: all layers of a kind are stacked in one, norms are fused."""
+    found = re.fullmatch(r"encoder\.layers\.(\d+)\.(.*)", name)
+    if not found:
+        return f"module.{name}", None
+    part = found[2]
+    part = part.replace("pre_mlp_layernorm.", "mlp.linear_fc1.layer_norm_")
+    part = part.replace("input_layernorm.", "self_attention.linear_qkv.layer_norm_")
+    return f"module.encoder.layers.{part}", int(found[1])

@@ -1,0 +1,39 @@
+"""Start a command once a rank on this machine, and end all ranks when one ends badly."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from bionemo_ext.errors import InputError, RunError
+from bionemo_ext.recipes.ranks import LAUNCHER
+
+
+def run_ranks(arguments: Sequence[str], ranks: int) -> None:
+    """Run ``python -m bionemo_ext <arguments>`` once a rank and wait for all.
+
+    Raises
+    ------
+    RunError
+        If a rank fails; the others are ended first.
+    """
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=ranks,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+    )
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
+    os.environ[LAUNCHER] = str(os.getpid())
+    try:
+        elastic_launch(config, sys.executable)("-m", "bionemo_ext", *arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode == InputError.exit_code:
+            sys.exit(InputError.exit_code)  # the rank has told the sentence
+        raise RunError(f"rank {rank} of {ranks} ended with exit code {failure.exitcode}") from None

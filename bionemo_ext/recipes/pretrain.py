@@ -1,0 +1,118 @@
+"""Pretrain ESM-2 by masked language modelling: what is run, where, and from which step."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from bionemo_ext.errors import CheckpointError, ConfigError
+from bionemo_ext.recipes.config import compose
+from bionemo_ext.recipes.quiet import quieten
+from bionemo_ext.recipes.ranks import end_with_launcher, in_rank
+from bionemo_ext.recipes.runs import RUN_FILE, newest_checkpoint
+from bionemo_ext.recipes.settings import PretrainSettings
+from bionemo_ext.resources import data_path
+
+
+def run(overrides: Sequence[str]) -> Path:
+    """Pretrain as ``conf/pretrain.yaml`` and the overrides say; go on where a run was ended.
+
+    One process a device is started, unless this process was launched as a rank.
+
+    Returns
+    -------
+    Path
+        The run's folder, see :mod:`bionemo_ext.recipes.runs`.
+
+    Raises
+    ------
+    ConfigError, DataError, FastaError, CheckpointError
+        If the run cannot be started as told.
+    RunError
+        If a rank fails.
+    """
+    quieten()
+    settings = compose("pretrain", overrides, PretrainSettings)
+    out = Path(settings.out)
+    if in_rank():
+        end_with_launcher()
+        _train(settings)
+        return out
+    check(settings)
+    _prepare(settings, out)
+    if settings.parallel.devices == 1:
+        _train(settings)
+    else:
+        from bionemo_ext.recipes.launch import run_ranks
+
+        run_ranks(["pretrain", *overrides], settings.parallel.devices)
+    from bionemo_ext.recipes.checkpoint import to_huggingface
+
+    to_huggingface(out, out / "huggingface")
+    return out
+
+
+def check(settings: PretrainSettings) -> None:
+    """Refuse what could not run, before anything is started or written.
+
+    Raises
+    ------
+    ConfigError
+        Names the keys that do not go together.
+    DataError
+        If there is no such training or validation data.
+    """
+    parallel, data = settings.parallel, settings.data
+    world = parallel.devices * parallel.nodes
+    model_parallel = parallel.tensor * parallel.pipeline
+    if world % model_parallel:
+        raise ConfigError(
+            f"parallel.tensor {parallel.tensor} x parallel.pipeline {parallel.pipeline} does not "
+            f"divide the number of devices, {world}"
+        )
+    if settings.model.heads % parallel.tensor:
+        raise ConfigError(
+            f"parallel.tensor {parallel.tensor} does not divide model.heads {settings.model.heads}"
+        )
+    per_pass = settings.micro_batch * (world // model_parallel)
+    if settings.global_batch % per_pass:
+        raise ConfigError(
+            f"global_batch {settings.global_batch} is not a multiple of micro_batch x data "
+            f"parallel size, {per_pass}"
+        )
+    if data.max_residues + 2 > settings.model.max_positions:
+        raise ConfigError(
+            f"data.max_residues {data.max_residues} with <cls> and <eos> is over "
+            f"model.max_positions {settings.model.max_positions}"
+        )
+    for key in ("steps", "micro_batch", "global_batch", "validate_every", "checkpoint_every"):
+        if getattr(settings, key) < 1:
+            raise ConfigError(f"{key} is {getattr(settings, key)}, it must be at least 1")
+    for source in filter(None, (data.train, data.validation)):
+        data_path(source)
+
+
+def _prepare(settings: PretrainSettings, out: Path) -> None:
+    """Make the run's folder, or see that the one that is there holds the same model."""
+    known, newest = out / RUN_FILE, newest_checkpoint(out)
+    plain = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(settings)))
+    if newest is not None and known.is_file():
+        before = OmegaConf.load(known).model
+        if before != plain.model:
+            raise CheckpointError(
+                f"{out} holds a run of another model ({before.name}); choose another out="
+            )
+        print(f"resuming from {newest.name} in {out}", flush=True)
+    elif out.is_dir() and any(out.iterdir()) and not known.is_file():
+        raise CheckpointError(f"{out} is neither empty nor a run's folder; choose another out=")
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f".{RUN_FILE}.partial"
+    OmegaConf.save(plain, partial)
+    partial.replace(known)
+
+
+def _train(settings: PretrainSettings) -> None:
+    # Torch, Megatron and NeMo take seconds to import: only ranks need them.
+    from bionemo_ext.recipes.training import train
+
+    train(settings)

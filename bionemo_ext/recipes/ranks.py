@@ -1,0 +1,25 @@
+"""What a process knows of being a rank, without importing PyTorch."""
+
+import ctypes
+import os
+import signal
+import sys
+
+# Set by our launcher to its process id.
+LAUNCHER = "BIONEMO_EXT_LAUNCHER"
+_PR_SET_PDEATHSIG = 1
+
+
+def in_rank() -> bool:
+    """Whether this process is a rank that somebody launched (this module, torchrun, Slurm)."""
+    return "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def end_with_launcher() -> None:
+    """Have the kernel end this rank when our launcher is killed, so that none trains on alone."""
+    launcher = os.environ.get(LAUNCHER)
+    if launcher is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(launcher):  # it died before the kernel was asked
+        os.kill(os.getpid(), signal.SIGKILL)
