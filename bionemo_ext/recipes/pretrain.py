@@ -9,7 +9,7 @@ from bionemo_ext.errors import CheckpointError, ConfigError
 from bionemo_ext.recipes.config import compose
 from bionemo_ext.recipes.quiet import quieten
 from bionemo_ext.recipes.ranks import end_with_launcher, in_rank
-from bionemo_ext.recipes.runs import RUN_FILE, newest_checkpoint
+from bionemo_ext.recipes.runs import RUN_FILE, checkpoint_step, newest_checkpoint
 from bionemo_ext.recipes.settings import PretrainSettings
 from bionemo_ext.resources import data_path
 
@@ -40,7 +40,10 @@ def run(overrides: Sequence[str]) -> Path:
         return out
     check(settings)
     _prepare(settings, out)
-    if settings.parallel.devices == 1:
+    newest = newest_checkpoint(out)
+    if newest is not None and checkpoint_step(newest) >= settings.steps:
+        print(f"{out} is trained to step {checkpoint_step(newest)} already", flush=True)
+    elif settings.parallel.devices == 1:
         _train(settings)
     else:
         from bionemo_ext.recipes.launch import run_ranks
@@ -102,7 +105,7 @@ def _prepare(settings: PretrainSettings, out: Path) -> None:
             raise CheckpointError(
                 f"{out} holds a run of another model ({before.name}); choose another out="
             )
-        print(f"resuming from {newest.name} in {out}", flush=True)
+        print(f"{out} has {newest.name}", flush=True)
     elif out.is_dir() and any(out.iterdir()) and not known.is_file():
         raise CheckpointError(f"{out} is neither empty nor a run's folder; choose another out=")
     out.mkdir(parents=True, exist_ok=True)

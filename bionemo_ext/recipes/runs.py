@@ -30,6 +30,11 @@ def is_checkpoint(path: Path) -> bool:
     return bool(_CHECKPOINT.fullmatch(path.name))
 
 
+def checkpoint_step(path: Path) -> int:
+    """Optimizer steps behind a whole checkpoint, by its name."""
+    return int(path.name.removeprefix("step-"))
+
+
 def whole_checkpoints(folder: Path) -> list[Path]:
     """All checkpoints in a folder that were written to the end, oldest first."""
     return sorted(p for p in (folder.iterdir() if folder.is_dir() else []) if is_checkpoint(p))

@@ -1,10 +1,12 @@
 """One rank of a pretraining run: model, data and NeMo's trainer put together."""
 
+import queue
 from pathlib import Path
 
 import lightning.pytorch as pl
 import nemo.lightning as nl
 import torch
+from megatron.core.dist_checkpointing.strategies import filesystem_async
 from nemo.lightning.callback_group import CallbackGroup
 
 from bionemo_ext.data.dataset import MaskedDataset
@@ -35,6 +37,9 @@ def train(settings: PretrainSettings) -> None:
     pl.seed_everything(settings.seed, verbose=False)
     data = _data(settings)
     trainer = _trainer(settings, on_gpu)
+    # Megatron collects a save's results through a server process of its own, which outlives a
+    # killed rank. Saving is synchronous here, so a queue in this process does.
+    filesystem_async._results_queue = queue.Queue()
     # NeMo's telemetry is the only member: nobody asked for it, and it raises at the first save.
     CallbackGroup.get_instance()._callbacks.clear()
     newest = newest_checkpoint(Path(settings.out))
