@@ -17,6 +17,9 @@ LENGTH = "length"
 POOLINGS = ("mean", "cls", "max")
 RESIDUES = "residues"
 PREDICTION = "prediction"
+# Beside the encoder's model.py: a Hugging Face folder, and a folder of task folders.
+ENCODER_FOLDER = "encoder"
+TASKS_FOLDER = "tasks"
 
 # Sequences in one request, and in one execution of the batcher.
 MAX_BATCH_SIZE = 64
@@ -86,7 +89,7 @@ class TaskInfo:
         return len(self.classes) if self.kind == "classification" else 1
 
     def tensor(self, name: str) -> TensorSpec:
-        """Describe the task's output called ``name``: FP32 [C], or [L, C] for a residue-level task."""
+        """Describe the task's output: FP32 [C], or [L, C] for a residue-level task."""
         dims = (self.outputs,) if self.level == "sequence" else (-1, self.outputs)
         return TensorSpec(name, "TYPE_FP32", dims)
 
@@ -115,6 +118,19 @@ class Endpoint:
     parameters: Mapping[str, str] = field(default_factory=dict)
     instances: int = 1
     max_batch_size: int = MAX_BATCH_SIZE
+
+    def output(self, name: str) -> TensorSpec:
+        """Find the output called ``name``.
+
+        Raises
+        ------
+        NotFoundError
+            If the endpoint has none of that name.
+        """
+        for spec in self.outputs:
+            if spec.name == name:
+                return spec
+        raise NotFoundError(f"{self.name!r} has no output {name!r}")
 
     @property
     def task(self) -> TaskInfo | None:

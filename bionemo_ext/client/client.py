@@ -93,6 +93,10 @@ class Client:
         """
         return self._task_endpoint(name)[1]
 
+    def limit(self, endpoint: str = HOST) -> int:
+        """Count the residues that a sequence may have at an endpoint."""
+        return self._endpoint(endpoint).max_residues
+
     @overload
     def embed(
         self,
@@ -161,7 +165,9 @@ class Client:
         values = [result.values[pooling] for result in results]
         if pooling == RESIDUES:
             return values
-        return np.stack(values) if values else np.empty((0, 0), dtype=np.float32)
+        if not values:
+            return np.empty((0, self._endpoint(HOST).output(pooling).dims[-1]), dtype=np.float32)
+        return np.stack(values)
 
     def predict(
         self,
@@ -212,10 +218,7 @@ class Client:
         Result
         """
         policy = policy or SequencePolicy()
-        if endpoint == HOST:
-            about = self._connection.endpoint(endpoint)
-        else:
-            about = self._task_endpoint(endpoint)[0]
+        about = self._endpoint(endpoint)
         limit = min(about.max_residues, policy.max_residues or about.max_residues)
         todo = plan.chunks(plan.jobs(plan.named(sequences), policy, limit))
         sent: deque[tuple[list[plan.Job], list[tuple[plan.Request, _Answer]]]] = deque()
@@ -247,6 +250,9 @@ class Client:
         if on_progress is not None:
             on_progress(sum(map(len, sequences)))
         return plan.unpack(request, arrays)
+
+    def _endpoint(self, name: str) -> Endpoint:
+        return self._connection.endpoint(name) if name == HOST else self._task_endpoint(name)[0]
 
     def _task_endpoint(self, name: str) -> tuple[Endpoint, TaskInfo]:
         names = self._connection.endpoint_names()

@@ -98,7 +98,8 @@ class Connection:
     ) -> dict[str, NDArray[np.float32]]:
         """One request: an array an output, its first dimension the sequences."""
         tensor = triton.InferInput(SEQUENCE, [len(sequences), 1], "BYTES")
-        tensor.set_data_from_numpy(np.array([[s.encode()] for s in sequences], dtype=np.object_))
+        data = np.array([s.encode() for s in sequences], dtype=np.object_)
+        tensor.set_data_from_numpy(data.reshape(-1, 1))
         wanted = [triton.InferRequestedOutput(name) for name in outputs]
         reply = self._call(
             lambda: self._triton.infer(
@@ -115,7 +116,7 @@ class Connection:
             raise kind(self._sentence(kind, str(error.message()))) from None
 
     def _sentence(self, kind: type[BionemoExtError], message: str) -> str:
-        detail = " ".join(message.split())
+        detail = " ".join(message.removeprefix("[request id: <id_unknown>] ").split())
         if kind is UnavailableError:
             return f"no answer from {self.url}: {detail}"
         if kind is DeadlineError:

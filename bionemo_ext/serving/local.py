@@ -27,6 +27,10 @@ _SHM = Path("/dev/shm")  # noqa: S108 (the place where POSIX shared memory lives
 # What Triton calls its regions by default; ours add a word of their own, so that cleaning up
 # after one server never touches another's.
 _SHM_PREFIX = "triton_python_backend_shm_region_"
+_NVIDIA_DRIVER = Path("/dev/nvidiactl")
+# Spares the log complaints about a GPU that is not there; one cannot be switched off.
+_WITHOUT_GPU = ("--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0")
+_HARMLESS = "CudaDriverHelper has not been initialized"
 _STOP_S = 20
 _KEPT_LINES = 400
 _LOAD_FAILED = re.compile(r"failed to load '([^']+)' version \d+: (.*)")
@@ -117,6 +121,11 @@ class LocalServer:
         return f"grpc://{self.host}:{self.ports['grpc']}"
 
     @property
+    def endpoints(self) -> list[str]:
+        """Names of the models in the repository."""
+        return sorted(path.parent.name for path in self.repository.glob("*/config.pbtxt"))
+
+    @property
     def log(self) -> list[str]:
         """The last lines of the server's log."""
         return list(self._log)
@@ -136,7 +145,7 @@ class LocalServer:
         RunError
             If a port is taken, a model does not load, or the server ends or is not ready in time.
         """
-        if not any(self.repository.glob("*/config.pbtxt")):
+        if not self.endpoints:
             raise CheckpointError(
                 f"{self.repository} is not a model repository: no */config.pbtxt in it"
             )
@@ -224,6 +233,7 @@ class LocalServer:
             f"--exit-timeout-secs={_STOP_S // 2}",
             *addresses,
             *self.log_level.arguments,
+            *([] if _NVIDIA_DRIVER.exists() else _WITHOUT_GPU),
         ]
 
     def _choose_ports(self) -> None:
@@ -247,6 +257,8 @@ class LocalServer:
 
     def _read_log(self, stream: IO[str]) -> None:
         for line in stream:
+            if _HARMLESS in line and not _NVIDIA_DRIVER.exists():
+                continue
             self._log.append(line.rstrip("\n"))
             self._on_log(line.rstrip("\n"))
 

@@ -1,0 +1,137 @@
+"""Write a Triton model repository that needs nothing beside it."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bionemo_ext.contract import (
+    ENCODER_FOLDER,
+    HOST,
+    TASKS_FOLDER,
+    Endpoint,
+    TaskInfo,
+    encoder_endpoint,
+    task_endpoint,
+    to_pbtxt,
+)
+from bionemo_ext.errors import CheckpointError, InputError
+from bionemo_ext.export.source import link_or_copy, take_huggingface
+from bionemo_ext.inference.encoder import Encoder
+from bionemo_ext.inference.task import load_task
+from bionemo_ext.resources import resource
+
+_TASK_TEMPLATE = "task"
+
+
+def templates() -> dict[str, Endpoint]:
+    """Describe the endpoints of ``triton_models/``, whose sizes are not known yet."""
+    task = task_endpoint(TaskInfo(_TASK_TEMPLATE, "sequence", "regression"))
+    outputs = (replace(task.outputs[0], dims=(-1,)), *task.outputs[1:])
+    return {HOST: encoder_endpoint(), _TASK_TEMPLATE: replace(task, outputs=outputs)}
+
+
+def export(
+    source: Path,
+    out: Path,
+    tasks: Sequence[Path] = (),
+    *,
+    dtype: str = "float32",
+    force: bool = False,
+) -> list[Endpoint]:
+    """Write ``out/huggingface`` and ``out/triton``, whole or not at all.
+
+    Parameters
+    ----------
+    source : Path
+        A Hugging Face folder, or a run folder or checkpoint of pretraining.
+    out : Path
+        Where to write.
+    tasks : sequence of Path
+        Task folders (``task.json`` and ``head.safetensors``) made with this very encoder.
+    dtype : {"float32", "bfloat16"}
+        Precision that the server computes in.
+    force : bool
+        Replace what is at ``out``.
+
+    Returns
+    -------
+    list of Endpoint
+        What the repository serves.
+
+    Raises
+    ------
+    InputError
+        If ``out`` exists, or a task's name cannot be an endpoint's.
+    CheckpointError
+        If a folder is missing or damaged, or a task belongs to another encoder.
+    """
+    if out.exists() and not force:
+        raise InputError(f"{out} exists; give --force to replace it")
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        take_huggingface(source, partial / "huggingface")
+        endpoints = _write_repository(partial, tasks, dtype)
+        _swap(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return endpoints
+
+
+def _write_repository(folder: Path, tasks: Sequence[Path], dtype: str) -> list[Endpoint]:
+    huggingface = folder / "huggingface"
+    encoder = Encoder.load(huggingface)  # refuses what could not be served
+    limit = encoder.config.max_residues
+    infos = [_task_info(path, encoder.digest) for path in tasks]
+    names = [info.name for info in infos]
+    if len(set(names)) < len(names):
+        raise InputError(f"two tasks have one name: {', '.join(sorted(names))}")
+
+    host = encoder_endpoint(encoder.hidden_size, limit, infos, digest=encoder.digest, dtype=dtype)
+    version = _write_endpoint(folder / "triton", host, HOST)
+    for path in sorted(huggingface.iterdir()):
+        link_or_copy(path, version / ENCODER_FOLDER / path.name)
+    for path, name in zip(tasks, names, strict=True):
+        for file in ("task.json", "head.safetensors"):
+            target = version / TASKS_FOLDER / name / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path / file, target)
+
+    thin = [task_endpoint(info, limit) for info in infos]
+    for endpoint in thin:
+        _write_endpoint(folder / "triton", endpoint, _TASK_TEMPLATE)
+    return [host, *thin]
+
+
+def _write_endpoint(repository: Path, endpoint: Endpoint, template: str) -> Path:
+    """Write one endpoint's configuration and code; gives its version folder."""
+    version = repository / endpoint.name / "1"
+    version.mkdir(parents=True)
+    shutil.copy2(resource("triton_models") / template / "1" / "model.py", version / "model.py")
+    (repository / endpoint.name / "config.pbtxt").write_text(to_pbtxt(endpoint))
+    return version
+
+
+def _task_info(folder: Path, digest: str) -> TaskInfo:
+    spec, _ = load_task(folder)
+    if spec.encoder_digest != digest:
+        raise CheckpointError(
+            f"the task {spec.name!r} in {folder} was trained on another encoder "
+            f"({spec.encoder_digest[:12]}) than the one to export ({digest[:12]})"
+        )
+    return TaskInfo(spec.name, spec.level, spec.kind, tuple(spec.classes))
+
+
+def _swap(new: Path, out: Path) -> None:
+    """Put ``new`` in the place of ``out``; what was there goes only once the new one stands."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.replace(old)
+    new.replace(out)
+    if old.is_dir():
+        shutil.rmtree(old)
+    else:
+        old.unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""Get a Hugging Face folder out of what a user exports."""
+
+import os
+import shutil
+from pathlib import Path
+
+from bionemo_ext.errors import CheckpointError, RunError
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+def take_huggingface(source: Path, out: Path) -> None:
+    """Write the Hugging Face folder of ``source`` to ``out``.
+
+    Parameters
+    ----------
+    source : Path
+        A Hugging Face folder, or a run folder or checkpoint of pretraining.
+    out : Path
+        A new folder.
+
+    Raises
+    ------
+    CheckpointError
+        If ``source`` is missing, or no model of either kind.
+    RunError
+        If a checkpoint is to be converted and the training extra is not installed.
+    """
+    if not source.is_dir():
+        raise CheckpointError(f"there is no folder {source}")
+    if (source / WEIGHTS).is_file() or (source / CONFIG).is_file():
+        _copy_huggingface(source, out)
+        return
+    try:
+        from bionemo_ext.recipes.checkpoint import to_huggingface
+    except ModuleNotFoundError as error:
+        raise RunError(
+            f"{source} is not a Hugging Face folder, and to convert a checkpoint {error.name} is "
+            "missing: install the extra with pip install 'bionemo-ext[train]'"
+        ) from None
+    to_huggingface(source, out)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put the same bytes at ``target``: a hard link where the file system allows it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = source.resolve()
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _copy_huggingface(source: Path, out: Path) -> None:
+    for name in (CONFIG, WEIGHTS):
+        if not (source / name).is_file():
+            raise CheckpointError(f"{source} is not a Hugging Face folder: {name} is missing")
+    link_or_copy(source / WEIGHTS, out / WEIGHTS)
+    # The rest is small, and the user may edit it: configuration, vocabulary, model card.
+    for path in source.iterdir():
+        if path.is_file() and path.suffix in (".json", ".txt", ".md"):
+            shutil.copy2(path, out / path.name)

@@ -1,0 +1,150 @@
+"""Answer many requests with few passes of the encoder; knows nothing of Triton.
+
+Letters: B sequences of a request, L residues of its longest, H hidden size, C classes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bionemo_ext.contract import LENGTH, POOLINGS, RESIDUES, position_name
+from bionemo_ext.errors import SequenceError
+from bionemo_ext.inference.encoder import Encoded, Encoder
+from bionemo_ext.inference.task import Head, TaskSpec, predict
+from bionemo_ext.sequences import clean_sequence
+from bionemo_ext.sequences.policy import refuse_long
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request: its sequences as they came, and the outputs it wants."""
+
+    sequences: Sequence[bytes]
+    outputs: frozenset[str]
+
+
+class Answerer:
+    """An encoder with the heads of its tasks.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        What every output comes from.
+    heads : mapping of str to (TaskSpec, Head)
+        Tasks by the name of their output.
+    max_residues : int
+        Residues a sequence may have.
+    max_tokens : int
+        Tokens of one pass of the encoder.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        heads: Mapping[str, tuple[TaskSpec, Head]],
+        max_residues: int,
+        max_tokens: int,
+    ) -> None:
+        self.encoder = encoder
+        self.heads = heads
+        self.max_residues = max_residues
+        self.max_tokens = max_tokens
+
+    def answer(self, asks: Sequence[Ask]) -> list[dict[str, Array] | SequenceError]:
+        """Answer each request, or say what is wrong with it.
+
+        A sequence that stands in several requests goes through the encoder once.
+
+        Returns
+        -------
+        list of dict or SequenceError
+            In the order of ``asks``: arrays whose first dimension is B. ``residues`` [B, L, H] and
+            residue-level tasks [B, L, C] are padded with zeros; ``length`` [B, 1] tells.
+        """
+        cleaned = [self._clean(ask) for ask in asks]
+        wanted: dict[str, set[str]] = {}
+        for ask, sequences in zip(asks, cleaned, strict=True):
+            if not isinstance(sequences, SequenceError):
+                for sequence in sequences:
+                    wanted.setdefault(sequence, set()).update(ask.outputs - {LENGTH})
+        found = self._encode({sequence: names for sequence, names in wanted.items() if names})
+        return [
+            sequences if isinstance(sequences, SequenceError) else _reply(ask, sequences, found)
+            for ask, sequences in zip(asks, cleaned, strict=True)
+        ]
+
+    def _clean(self, ask: Ask) -> list[str] | SequenceError:
+        sequences = []
+        try:
+            for position, sent in enumerate(ask.sequences):
+                name = position_name(position, len(ask.sequences))
+                sequence = clean_sequence(sent.decode("utf-8", "replace"), name)
+                refuse_long(sequence, name, self.max_residues)
+                sequences.append(sequence)
+        except SequenceError as error:
+            return error
+        return sequences
+
+    def _encode(self, wanted: Mapping[str, set[str]]) -> dict[str, dict[str, Array]]:
+        found: dict[str, dict[str, Array]] = {}
+        for batch in _passes(wanted, self.max_tokens):
+            encoded = self.encoder.encode(batch)
+            for name in set().union(*(wanted[sequence] for sequence in batch)):
+                for sequence, row in zip(batch, self._rows(name, encoded), strict=True):
+                    if name in wanted[sequence]:
+                        found.setdefault(sequence, {})[name] = row
+        return found
+
+    def _rows(self, name: str, encoded: Encoded) -> Iterable[Array]:
+        if name == RESIDUES:
+            return [_numpy(rows) for rows in encoded.residues()]
+        if name in POOLINGS:
+            return _numpy(getattr(encoded, name)())
+        spec, head = self.heads[name]
+        return predict(head, spec, encoded)
+
+
+def _passes(sequences: Iterable[str], max_tokens: int) -> Iterator[list[str]]:
+    """Batches of at most ``max_tokens``, the longest sequences first; one at least in each."""
+    batch: list[str] = []
+    tokens = 0
+    for sequence in sorted(sequences, key=len, reverse=True):
+        if batch and tokens + len(sequence) + 2 > max_tokens:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(sequence)
+        tokens += len(sequence) + 2
+    if batch:
+        yield batch
+
+
+def _reply(
+    ask: Ask, sequences: Sequence[str], found: Mapping[str, Mapping[str, Array]]
+) -> dict[str, Array]:
+    reply: dict[str, Array] = {}
+    for name in ask.outputs:
+        if name == LENGTH:
+            reply[name] = np.array([[len(sequence)] for sequence in sequences], dtype=np.int32)
+        else:
+            reply[name] = _stacked([found[sequence][name] for sequence in sequences])
+    return reply
+
+
+def _stacked(rows: Sequence[Array]) -> Array:
+    """Rows of one shape as they are; [L, X] rows of several lengths padded with zeros."""
+    if rows[0].ndim == 1:
+        return np.stack(rows)
+    shape = (len(rows), max(map(len, rows)), rows[0].shape[1])
+    stacked = np.zeros(shape, dtype=np.float32)
+    for target, row in zip(stacked, rows, strict=True):
+        target[: len(row)] = row
+    return stacked
+
+
+def _numpy(tensor: torch.Tensor) -> Array:
+    return tensor.detach().float().cpu().numpy()

@@ -1,0 +1,135 @@
+"""Files hold what came, in three formats alike, and are whole or not there."""
+
+import csv
+import json
+
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from bionemo_ext.client import Prediction, Result
+from bionemo_ext.client.files import check_out, write_embeddings
+from bionemo_ext.client.prediction_files import write_predictions
+from bionemo_ext.contract import TaskInfo
+from bionemo_ext.errors import InputError
+
+HIDDEN = 4
+
+
+def results(count: int, residues: bool = True) -> list[Result]:
+    rng = np.random.default_rng(0)
+    found = []
+    for index in range(count):
+        length = int(rng.integers(1, 30))
+        values = {"mean": rng.normal(size=HIDDEN).astype(np.float32)}
+        if residues:
+            values["residues"] = rng.normal(size=(length, HIDDEN)).astype(np.float32)
+        found.append(Result(f"prot|{index}", "A" * length, length + index % 2, 1, values))
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 600])
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".parquet"])
+def test_embeddings_come_back(tmp_path, suffix, count):
+    path = tmp_path / f"x{suffix}"
+    wanted = results(count)
+    write_embeddings(path, wanted, "mean")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    names, embeddings, lengths, rows = read(path)
+    assert names == [result.name for result in wanted]
+    assert lengths == [result.length for result in wanted]
+    np.testing.assert_array_equal(embeddings, [result.values["mean"] for result in wanted])
+    for got, result in zip(rows, wanted, strict=True):
+        np.testing.assert_array_equal(got, result.values["residues"])
+
+
+def read(path):
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        assert table.schema.metadata[b"pooling"] == b"mean"
+        frame = table.to_pydict()
+        rows = [np.array(row, dtype=np.float32) for row in frame["residues"]]
+        return frame["name"], np.array(frame["embedding"], np.float32), frame["length"], rows
+    if path.suffix == ".npz":
+        data = np.load(path)
+        names = data["names"].tolist()
+        assert data["pooling"] == "mean"
+    else:
+        data = h5py.File(path)
+        names = list(data["names"].asstr()[:])
+        assert data.attrs["pooling"] == "mean"
+    offsets = data["offsets"][:]
+    residues = data["residues"][:]
+    rows = [residues[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return names, data["embeddings"][:], data["lengths"][:].tolist(), rows
+
+
+def test_without_residues_there_are_none(tmp_path):
+    write_embeddings(tmp_path / "x.npz", results(3, residues=False), "mean")
+    assert "residues" not in np.load(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".parquet"])
+def test_a_failure_on_the_way_leaves_the_old_file(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    write_embeddings(path, results(2), "mean")
+    before = path.read_bytes()
+
+    def broken():
+        yield from results(300)
+        raise InputError("the server went away")
+
+    with pytest.raises(InputError, match="went away"):
+        write_embeddings(path, broken(), "mean")
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("x.txt", "says the format"), ("no/x.npz", "there is no folder"), ("d.npz", "is a folder")],
+)
+def test_a_file_that_cannot_be_written_is_refused_early(tmp_path, name, reason):
+    (tmp_path / "d.npz").mkdir()
+    with pytest.raises(InputError, match=reason):
+        check_out(tmp_path / name, (".npz",))
+
+
+CLASSES = TaskInfo("fold", "residue", "classification", ("C", "E", "H"))
+PLACE = TaskInfo("place", "sequence", "classification", ("in", "out"))
+HEAT = TaskInfo("heat", "sequence", "regression")
+
+
+def predictions(task: TaskInfo) -> list[Prediction]:
+    rng = np.random.default_rng(1)
+    found = []
+    for name, sequence in (("a", "MKT"), ("b", "MKTG")):
+        shape = (task.outputs,) if task.level == "sequence" else (len(sequence), task.outputs)
+        values = rng.random(shape).astype(np.float32)
+        found.append(Prediction(name, sequence, task, values))
+    return found
+
+
+@pytest.mark.parametrize("task", [CLASSES, PLACE, HEAT], ids=lambda task: task.name)
+def test_predictions_agree_in_all_formats(tmp_path, task):
+    wanted = predictions(task)
+    for suffix in (".json", ".csv", ".parquet"):
+        write_predictions(tmp_path / f"x{suffix}", wanted, task)
+    from_parquet = pq.read_table(tmp_path / "x.parquet").to_pylist()
+    with (tmp_path / "x.csv").open() as file:
+        from_csv = list(csv.DictReader(file))
+    assert [{key: str(value) for key, value in row.items()} for row in from_parquet] == from_csv
+    whole = json.loads((tmp_path / "x.json").read_text())
+    assert whole["task"]["name"] == task.name
+    assert [entry["name"] for entry in whole["predictions"]] == ["a", "b"]
+    for entry, prediction in zip(whole["predictions"], wanted, strict=True):
+        key = "value" if task.kind == "regression" else "probabilities"
+        np.testing.assert_allclose(
+            np.ravel(entry[key]), prediction.values.ravel(), rtol=0, atol=1e-6
+        )
+    if task is CLASSES:
+        assert len(from_csv) == 7
+        best = np.concatenate([p.values for p in wanted]).argmax(axis=1)
+        assert [row["label"] for row in from_csv] == ["CEH"[index] for index in best]
+        assert [row["position"] for row in from_csv] == ["1", "2", "3", "1", "2", "3", "4"]
