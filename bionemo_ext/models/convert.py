@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from bionemo_ext.errors import CheckpointError
-from bionemo_ext.models.config import PADDED_VOCABULARY, ESM2Config
+from bionemo_ext.huggingface import ESM2Config, State, check_names, inverse_frequencies
+from bionemo_ext.models.config import PADDED_VOCABULARY
 from bionemo_ext.sequences import ESM2
-
-State = dict[str, Tensor]
 
 # Megatron name -> Hugging Face name, of parameters that are the same tensor in both.
 _TOP = {
@@ -32,12 +31,6 @@ _LAYER = {
     "mlp.linear_fc1": "intermediate.dense",
     "mlp.linear_fc2": "output.dense",
 }
-# Buffers that older files carry and rotary models never read, and the tied copy of the embedding.
-_UNREAD = {"esm.embeddings.position_ids", "esm.embeddings.position_embeddings.weight"}
-_TIED = {
-    "lm_head.decoder.weight": "esm.embeddings.word_embeddings.weight",
-    "lm_head.decoder.bias": "lm_head.bias",
-}
 # Dimension that tensor parallel ranks split, by the end of a Megatron name.
 _SPLIT = {
     "word_embeddings.weight": 0,
@@ -51,30 +44,12 @@ _SPLIT = {
 }
 
 
-def inverse_frequencies(head_dim: int) -> Tensor:
-    """Rotary inverse frequencies, [head_dim / 2] (Su et al., 2021; base 10000).
-
-    Computed as transformers does, so that the buffer in its files is met bit for bit.
-    """
-    return 1.0 / (10000 ** (torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim))
-
-
 def from_huggingface(state: Mapping[str, Tensor], config: ESM2Config) -> State:
-    """Turn the state of ``EsmForMaskedLM`` into a Megatron state.
-
-    Raises
-    ------
-    CheckpointError
-        If a key is missing or unknown, a shape is wrong, a copy of a tied weight differs, or the
-        rotary frequencies are not those of ESM-2.
-    """
-    state = _without_copies(state)
-    _check_shapes(state, config)
+    """Turn what :func:`bionemo_ext.huggingface.read_folder` gives into a Megatron state."""
     out = {ours: state[theirs] for ours, theirs in _TOP.items()}
     out["embedding.word_embeddings.weight"] = _pad(state["esm.embeddings.word_embeddings.weight"])
     out["output_layer.bias"] = _pad(state["lm_head.bias"])
     out["contact_head.weight"] = state["esm.contact_head.regression.weight"][0].clone()
-    frequencies = inverse_frequencies(config.head_dim)
     for i in range(config.layers):
         theirs, ours = f"esm.encoder.layer.{i}.", f"encoder.layers.{i}."
         for end in ("weight", "bias"):
@@ -82,9 +57,6 @@ def from_huggingface(state: Mapping[str, Tensor], config: ESM2Config) -> State:
                 out[f"{ours}{name}.{end}"] = state[f"{theirs}{their_name}.{end}"]
             parts = [state[f"{theirs}attention.self.{p}.{end}"] for p in ("query", "key", "value")]
             out[f"{ours}self_attention.linear_qkv.{end}"] = _interleave(parts, config.heads)
-        found = state[f"{theirs}attention.self.rotary_embeddings.inv_freq"].float()
-        if not torch.allclose(found, frequencies, rtol=1e-3):
-            raise CheckpointError(f"layer {i} has other rotary frequencies than ESM-2 (base 10000)")
     return out
 
 
@@ -96,8 +68,7 @@ def to_huggingface(state: Mapping[str, Tensor], config: ESM2Config) -> State:
     CheckpointError
         If the state lacks a tensor or has one too many.
     """
-    names = megatron_names(config)
-    _compare(set(state), names, "Megatron state")
+    check_names(set(state), megatron_names(config), "Megatron state")
     vocabulary = len(ESM2)
     out = {theirs: state[ours] for ours, theirs in _TOP.items()}
     out["esm.embeddings.word_embeddings.weight"] = state["embedding.word_embeddings.weight"][
@@ -179,60 +150,3 @@ def _interleave(parts: Sequence[Tensor], heads: int) -> Tensor:
 
 def _separate(fused: Tensor, heads: int) -> list[Tensor]:
     return [part.flatten(0, 1) for part in fused.unflatten(0, (heads, 3, -1)).unbind(1)]
-
-
-def _without_copies(state: Mapping[str, Tensor]) -> State:
-    out = {name: tensor for name, tensor in state.items() if name not in _UNREAD}
-    for copy, original in _TIED.items():
-        tensor = out.pop(copy, None)
-        if tensor is not None and not torch.equal(tensor, out.get(original, torch.empty(0))):
-            raise CheckpointError(f"{copy} differs from {original}, to which ESM-2 ties it")
-    return out
-
-
-def _check_shapes(state: Mapping[str, Tensor], config: ESM2Config) -> None:
-    shapes = _huggingface_shapes(config)
-    _compare(set(state), set(shapes), "Hugging Face state")
-    for name, shape in shapes.items():
-        if tuple(state[name].shape) != shape:
-            raise CheckpointError(
-                f"{name} has shape {tuple(state[name].shape)}, config.json asks for {shape}"
-            )
-
-
-def _compare(found: set[str], expected: set[str], what: str) -> None:
-    if missing := sorted(expected - found):
-        raise CheckpointError(f"the {what} lacks {len(missing)} tensors, first {missing[0]}")
-    if unknown := sorted(found - expected):
-        raise CheckpointError(f"the {what} has {len(unknown)} unknown tensors, first {unknown[0]}")
-
-
-def _huggingface_shapes(config: ESM2Config) -> dict[str, tuple[int, ...]]:
-    hidden, ffn, vocabulary = config.hidden, config.ffn, len(ESM2)
-    shapes: dict[str, tuple[int, ...]] = {
-        "esm.embeddings.word_embeddings.weight": (vocabulary, hidden),
-        "esm.contact_head.regression.weight": (1, config.layers * config.heads),
-        "esm.contact_head.regression.bias": (1,),
-        "lm_head.bias": (vocabulary,),
-        "lm_head.dense.weight": (hidden, hidden),
-    }
-    vectors = ("lm_head.dense.bias", "lm_head.layer_norm", "esm.encoder.emb_layer_norm_after")
-    matrices = {
-        "attention.self.query": (hidden, hidden),
-        "attention.self.key": (hidden, hidden),
-        "attention.self.value": (hidden, hidden),
-        "attention.output.dense": (hidden, hidden),
-        "intermediate.dense": (ffn, hidden),
-        "output.dense": (hidden, ffn),
-    }
-    for name in vectors:
-        ends = [""] if name.endswith("bias") else [".weight", ".bias"]
-        shapes |= {f"{name}{end}": (hidden,) for end in ends}
-    for i in range(config.layers):
-        layer = f"esm.encoder.layer.{i}."
-        for name, shape in matrices.items():
-            shapes |= {f"{layer}{name}.weight": shape, f"{layer}{name}.bias": shape[:1]}
-        for name in ("attention.LayerNorm", "LayerNorm"):
-            shapes |= {f"{layer}{name}.{end}": (hidden,) for end in ("weight", "bias")}
-        shapes[f"{layer}attention.self.rotary_embeddings.inv_freq"] = (config.head_dim // 2,)
-    return shapes

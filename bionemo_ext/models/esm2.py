@@ -15,7 +15,8 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
 from bionemo_ext.errors import ConfigError
-from bionemo_ext.models.config import PADDED_VOCABULARY, ESM2Config
+from bionemo_ext.huggingface import ESM2Config
+from bionemo_ext.models.config import PADDED_VOCABULARY
 from bionemo_ext.models.heads import ContactHead, LMHead
 from bionemo_ext.models.layers import SPECS, LocalAttention
 from bionemo_ext.sequences import ESM2
@@ -44,7 +45,7 @@ class ESM2Model(LanguageModule):
     architecture : ESM2Config
         Depth and width.
     config : TransformerConfig
-        Megatron's view of the same, from :meth:`ESM2Config.megatron`.
+        Megatron's view of the same, from :func:`bionemo_ext.models.config.megatron_config`.
     layers : str
         ``local`` (plain PyTorch, CPU or GPU) or ``transformer_engine``.
     pre_process, post_process : bool

@@ -10,8 +10,8 @@ from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.checkpoint.api import CheckpointException
 
 from bionemo_ext.errors import CheckpointError
-from bionemo_ext.models.config import ESM2Config
-from bionemo_ext.models.convert import State, megatron_names
+from bionemo_ext.huggingface import ESM2Config, State
+from bionemo_ext.models.convert import megatron_names
 from bionemo_ext.models.folder import write_folder
 from bionemo_ext.recipes.runs import RUN_FILE, is_checkpoint, newest_checkpoint
 

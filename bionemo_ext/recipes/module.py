@@ -13,7 +13,7 @@ from nemo.lightning.megatron_parallel import MegatronLossReduction
 from nemo.lightning.pytorch.optim import LRSchedulerModule
 from torch import Tensor
 
-from bionemo_ext.models.config import ESM2Config
+from bionemo_ext.huggingface import ESM2Config
 from bionemo_ext.models.esm2 import ESM2Model
 from bionemo_ext.recipes.settings import OptimizerSettings
 

@@ -11,7 +11,8 @@ from nemo.lightning.callback_group import CallbackGroup
 
 from bionemo_ext.data.dataset import MaskedDataset
 from bionemo_ext.data.store import SequenceStore
-from bionemo_ext.models.config import ESM2Config
+from bionemo_ext.huggingface import ESM2Config
+from bionemo_ext.models.config import megatron_config
 from bionemo_ext.recipes import cpu
 from bionemo_ext.recipes.callbacks import Figures, WholeCheckpoints
 from bionemo_ext.recipes.datamodule import PretrainData
@@ -52,7 +53,8 @@ def _model(settings: PretrainSettings, on_gpu: bool) -> MaskedLanguageModel:
     architecture = ESM2Config(
         model.layers, model.hidden, model.heads, model.ffn, model.max_positions
     )
-    config = architecture.megatron(
+    config = megatron_config(
+        architecture,
         tensor_parallel=parallel.tensor,
         pipeline_parallel=parallel.pipeline,
         sequence_parallel=parallel.sequence,

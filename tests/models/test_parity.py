@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from bionemo_ext.models.config import ESM2Config
+from bionemo_ext.huggingface import ESM2Config
 from bionemo_ext.sequences import ESM2
 
 LENGTHS = (60, 33, 17, 5)
@@ -77,6 +77,7 @@ def rank(index, size, sequence_parallel, port, folders, results):
     """Do in Megatron what ``reference`` does, on one of ``size`` gloo ranks."""
     from megatron.core import parallel_state, tensor_parallel
 
+    from bionemo_ext.models.config import megatron_config
     from bionemo_ext.models.esm2 import ESM2Model
     from bionemo_ext.models.folder import load_into, read_folder
     from bionemo_ext.recipes import cpu
@@ -91,7 +92,7 @@ def rank(index, size, sequence_parallel, port, folders, results):
         config, state = read_folder(folder)
         model = ESM2Model(
             config,
-            config.megatron(tensor_parallel=size, sequence_parallel=sequence_parallel),
+            megatron_config(config, tensor_parallel=size, sequence_parallel=sequence_parallel),
         )
         load_into(model, state)
         outputs = run_megatron(model, config, size, sequence_parallel)

@@ -1,0 +1,254 @@
+"""The Hugging Face folder of an ESM-2 model: where training and inference meet.
+
+``config.json`` and ``model.safetensors`` as ``transformers.EsmForMaskedLM`` writes and reads them.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bionemo_ext.errors import CheckpointError, ConfigError
+from bionemo_ext.sequences import ESM2
+
+State = dict[str, Tensor]
+
+# Buffers that older files carry and rotary models never read, and the tied copy of the embedding.
+_UNREAD = {"esm.embeddings.position_ids", "esm.embeddings.position_embeddings.weight"}
+_TIED = {
+    "lm_head.decoder.weight": "esm.embeddings.word_embeddings.weight",
+    "lm_head.decoder.bias": "lm_head.bias",
+}
+
+
+@dataclass(frozen=True)
+class ESM2Config:
+    """Architecture of an ESM-2 model; the published sizes are in ``conf/model/``.
+
+    Parameters
+    ----------
+    layers, hidden, heads : int
+        Depth, width and attention heads; ``hidden`` is a multiple of ``heads``.
+    ffn : int
+        Width of the feed-forward layer; 4 x hidden when 0.
+    max_positions : int
+        Tokens a sequence may have, ``<cls>`` and ``<eos>`` among them.
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    ffn: int = 0
+    max_positions: int = 1024
+
+    def __post_init__(self) -> None:
+        if not self.ffn:
+            object.__setattr__(self, "ffn", 4 * self.hidden)
+        if self.hidden % self.heads:
+            raise ConfigError(f"hidden {self.hidden} is not a multiple of heads {self.heads}")
+        if (self.hidden // self.heads) % 2:
+            raise ConfigError(
+                f"hidden / heads is {self.hidden // self.heads}; rotary positions need it even"
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.hidden // self.heads
+
+    def huggingface(self) -> dict[str, Any]:
+        """``config.json`` of the same model for ``transformers.EsmForMaskedLM``."""
+        return {
+            "architectures": ["EsmForMaskedLM"],
+            "model_type": "esm",
+            "vocab_size": len(ESM2),
+            "vocab_list": None,
+            "mask_token_id": ESM2.mask_id,
+            "pad_token_id": ESM2.pad_id,
+            "num_hidden_layers": self.layers,
+            "hidden_size": self.hidden,
+            "num_attention_heads": self.heads,
+            "intermediate_size": self.ffn,
+            "max_position_embeddings": self.max_positions + 2,
+            "position_embedding_type": "rotary",
+            "layer_norm_eps": 1e-5,
+            "emb_layer_norm_before": False,
+            "token_dropout": True,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+            "initializer_range": 0.02,
+            "is_folding_model": False,
+            "tie_word_embeddings": True,
+            "torch_dtype": "float32",
+            "use_cache": False,
+        }
+
+    @classmethod
+    def from_huggingface(cls, config: dict[str, Any]) -> "ESM2Config":
+        """Read the architecture from a ``config.json``.
+
+        Raises
+        ------
+        CheckpointError
+            If the file describes another kind of model than ESM-2.
+        """
+        expected = {
+            "model_type": "esm",
+            "vocab_size": len(ESM2),
+            "position_embedding_type": "rotary",
+            "token_dropout": True,
+            "layer_norm_eps": 1e-5,
+        }
+        for key, value in expected.items():
+            if config.get(key) != value:
+                raise CheckpointError(
+                    f"config.json is not of an ESM-2 model: {key} is {config.get(key)!r}, "
+                    f"{value!r} is needed"
+                )
+        if config.get("emb_layer_norm_before"):
+            raise CheckpointError("config.json is of ESM-1b (emb_layer_norm_before), not of ESM-2")
+        try:
+            return cls(
+                layers=config["num_hidden_layers"],
+                hidden=config["hidden_size"],
+                heads=config["num_attention_heads"],
+                ffn=config["intermediate_size"],
+                max_positions=config.get("max_position_embeddings", 1026) - 2,
+            )
+        except KeyError as error:
+            raise CheckpointError(f"config.json has no key {error}") from None
+
+
+def read_folder(folder: Path) -> tuple[ESM2Config, State]:
+    """Read architecture and weights, strictly.
+
+    Returns
+    -------
+    config : ESM2Config
+    state : dict of Tensor
+        The tensors of ``EsmForMaskedLM``, without the tied copy of the embedding.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing, damaged or of another kind of model; a key is missing or unknown; a
+        shape is wrong; a tied copy differs; or the rotary frequencies are not those of ESM-2.
+    """
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} is not a Hugging Face folder: {name} is missing")
+    try:
+        raw = json.loads((folder / "config.json").read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{folder / 'config.json'} is not JSON: {error}") from None
+    config = ESM2Config.from_huggingface(raw)
+    try:
+        state = load_file(folder / "model.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{folder / 'model.safetensors'} is damaged or cut short: {error}"
+        ) from None
+    state = _without_copies(state)
+    _check(state, config)
+    return config, state
+
+
+def write_folder(folder: Path, config: ESM2Config, state: Mapping[str, Tensor]) -> None:
+    """Write a folder that :func:`read_folder` reads; an old one gives way when it is whole.
+
+    Raises
+    ------
+    CheckpointError
+        If the state is not of this architecture.
+    """
+    _check(state, config)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    (partial / "config.json").write_text(json.dumps(config.huggingface(), indent=2) + "\n")
+    save_file(dict(state), partial / "model.safetensors", metadata={"format": "pt"})
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+def inverse_frequencies(head_dim: int) -> Tensor:
+    """Rotary inverse frequencies, [head_dim / 2] (Su et al., 2021; base 10000).
+
+    Computed as transformers does, so that the buffer in its files is met bit for bit.
+    """
+    return 1.0 / (10000 ** (torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim))
+
+
+def check_names(found: set[str], expected: set[str], what: str) -> None:
+    """Raise unless two sets of tensor names are the same.
+
+    Raises
+    ------
+    CheckpointError
+        Tells how many are missing or unknown, and the first.
+    """
+    if missing := sorted(expected - found):
+        raise CheckpointError(f"the {what} lacks {len(missing)} tensors, first {missing[0]}")
+    if unknown := sorted(found - expected):
+        raise CheckpointError(f"the {what} has {len(unknown)} unknown tensors, first {unknown[0]}")
+
+
+def _without_copies(state: Mapping[str, Tensor]) -> State:
+    out = {name: tensor for name, tensor in state.items() if name not in _UNREAD}
+    for copy, original in _TIED.items():
+        tensor = out.pop(copy, None)
+        if tensor is not None and not torch.equal(tensor, out.get(original, torch.empty(0))):
+            raise CheckpointError(f"{copy} differs from {original}, to which ESM-2 ties it")
+    return out
+
+
+def _check(state: Mapping[str, Tensor], config: ESM2Config) -> None:
+    shapes = _shapes(config)
+    check_names(set(state), set(shapes), "Hugging Face folder")
+    for name, shape in shapes.items():
+        if tuple(state[name].shape) != shape:
+            raise CheckpointError(
+                f"{name} has shape {tuple(state[name].shape)}, config.json asks for {shape}"
+            )
+        if name.endswith("inv_freq") and not torch.allclose(
+            state[name].float(), inverse_frequencies(config.head_dim), rtol=1e-3
+        ):
+            raise CheckpointError(f"{name} is not of base 10000, as in ESM-2")
+
+
+def _shapes(config: ESM2Config) -> dict[str, tuple[int, ...]]:
+    hidden, ffn, vocabulary = config.hidden, config.ffn, len(ESM2)
+    shapes: dict[str, tuple[int, ...]] = {
+        "esm.embeddings.word_embeddings.weight": (vocabulary, hidden),
+        "esm.contact_head.regression.weight": (1, config.layers * config.heads),
+        "esm.contact_head.regression.bias": (1,),
+        "lm_head.bias": (vocabulary,),
+        "lm_head.dense.weight": (hidden, hidden),
+    }
+    vectors = ("lm_head.dense.bias", "lm_head.layer_norm", "esm.encoder.emb_layer_norm_after")
+    matrices = {
+        "attention.self.query": (hidden, hidden),
+        "attention.self.key": (hidden, hidden),
+        "attention.self.value": (hidden, hidden),
+        "attention.output.dense": (hidden, hidden),
+        "intermediate.dense": (ffn, hidden),
+        "output.dense": (hidden, ffn),
+    }
+    for name in vectors:
+        ends = [""] if name.endswith("bias") else [".weight", ".bias"]
+        shapes |= {f"{name}{end}": (hidden,) for end in ends}
+    for i in range(config.layers):
+        layer = f"esm.encoder.layer.{i}."
+        for name, shape in matrices.items():
+            shapes |= {f"{layer}{name}.weight": shape, f"{layer}{name}.bias": shape[:1]}
+        for name in ("attention.LayerNorm", "LayerNorm"):
+            shapes |= {f"{layer}{name}.{end}": (hidden,) for end in ("weight", "bias")}
+        shapes[f"{layer}attention.self.rotary_embeddings.inv_freq"] = (config.head_dim // 2,)
+    return shapes
