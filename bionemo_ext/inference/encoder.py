@@ -1,0 +1,240 @@
+"""ESM-2 on packed sequences: all tokens of a batch end to end, no padding anywhere.
+
+Shapes: B sequences, T packed tokens, L residues of one sequence, H hidden, N heads, D head width,
+V vocabulary.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bionemo_ext.huggingface import ESM2Config, State, inverse_frequencies, read_folder
+from bionemo_ext.inference.contacts import contact_probabilities
+from bionemo_ext.inference.packing import Encoded, token_batches
+from bionemo_ext.sequences import ESM2
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# Share of tokens that were <mask> when ESM-2 was trained: 15% chosen, 80% of these masked.
+_TRAINING_MASK_RATIO = 0.15 * 0.8
+_EPSILON = 1e-5
+
+
+class Encoder:
+    """An ESM-2 model ready to encode sequences.
+
+    Parameters
+    ----------
+    config : ESM2Config
+        The architecture.
+    state : dict of Tensor
+        What :func:`bionemo_ext.huggingface.read_folder` gives.
+    dtype : torch.dtype
+        Arithmetic of the matrix products; norms' statistics and softmax stay in fp32.
+    device : str
+        Where to run.
+    """
+
+    def __init__(
+        self, config: ESM2Config, state: State, dtype: torch.dtype, device: str = "cpu"
+    ) -> None:
+        self.config, self.dtype, self.device = config, dtype, torch.device(device)
+        self._weights = {n: t.to(self.device, self.dtype) for n, t in _fused(config, state).items()}
+        self._inverse_frequencies = inverse_frequencies(config.head_dim).to(self.device)
+        self.folder: Path | None = None
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        device: str = "cpu",
+    ) -> "Encoder":
+        """Read a Hugging Face folder.
+
+        Raises
+        ------
+        CheckpointError
+            If a file is missing, damaged or of another kind of model.
+        """
+        encoder = cls(*read_folder(Path(folder)), DTYPES[dtype], device)
+        encoder.folder = Path(folder)
+        return encoder
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of an embedding."""
+        return self.config.hidden
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weights' file: what a task head was trained on."""
+        if self.folder is None:
+            raise ValueError("an encoder that was not loaded from a folder has no digest")
+        with (self.folder / "model.safetensors").open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def encode(self, sequences: Sequence[str]) -> Encoded:
+        """Encode clean sequences in one pass.
+
+        Returns
+        -------
+        Encoded
+            Hidden states after the final LayerNorm, [T, H].
+
+        Raises
+        ------
+        SequenceError
+            If a letter is not in the alphabet.
+        """
+        tokens, offsets = ESM2.encode_packed(sequences)
+        return self.encode_tokens(torch.from_numpy(tokens), offsets.tolist())
+
+    @torch.inference_mode()
+    def encode_tokens(self, tokens: Tensor, offsets: Sequence[int]) -> Encoded:
+        """Encode token ids [T]; sequence i is ``tokens[offsets[i]:offsets[i + 1]]``."""
+        tokens = tokens.to(self.device)
+        hidden, rotary = self._embed(tokens, offsets), self._rotary(offsets)
+        for layer in range(self.config.layers):
+            query, key, value = self._queries(layer, hidden, rotary)
+            context = _attend(query, key, value, offsets)
+            hidden = self._after_attention(layer, hidden, context)
+        return Encoded(self._norm(hidden, "final"), tuple(offsets))
+
+    def embed(
+        self, sequences: Sequence[str], max_tokens: int = 4096
+    ) -> Iterator[tuple[int, Encoded, int]]:
+        """Encode any number of sequences in batches of like lengths.
+
+        Parameters
+        ----------
+        sequences : sequence of str
+            Clean sequences.
+        max_tokens : int
+            Tokens in a batch; a longer sequence is a batch of its own.
+
+        Yields
+        ------
+        index, encoded, row : int, Encoded, int
+            ``sequences[index]`` is sequence ``row`` of the batch. Not in the order given.
+        """
+        lengths = [len(sequence) + 2 for sequence in sequences]
+        for batch in token_batches(lengths, max_tokens):
+            encoded = self.encode([sequences[i] for i in batch])
+            for row, index in enumerate(batch):
+                yield index, encoded, row
+
+    @torch.inference_mode()
+    def logits(self, encoded: Encoded) -> Tensor:
+        """Scores of the 33 tokens at every place, [T, V] in fp32."""
+        hidden = F.gelu(self._linear(encoded.hidden.to(self.dtype), "lm_head.dense"))
+        hidden = self._norm(hidden, "lm_head.norm")
+        return F.linear(hidden, self._weights["embedding"], self._weights["lm_head.bias"]).float()
+
+    @torch.inference_mode()
+    def contacts(self, sequence: str) -> Tensor:
+        """Contact probabilities of one sequence, [L, L] in fp32."""
+        tokens = torch.from_numpy(ESM2.encode(sequence)).to(self.device)
+        offsets = [0, len(tokens)]
+        hidden, rotary = self._embed(tokens, offsets), self._rotary(offsets)
+        maps = []
+        for layer in range(self.config.layers):
+            query, key, value = self._queries(layer, hidden, rotary)
+            query, key, value = (x.transpose(0, 1) for x in (query, key, value))
+            scores = query.float() @ key.float().mT * self.config.head_dim**-0.5
+            weights = scores.softmax(-1)
+            maps.append(weights[:, 1:-1, 1:-1])
+            context = (weights.to(value.dtype) @ value).transpose(0, 1)
+            hidden = self._after_attention(layer, hidden, context)
+        return contact_probabilities(
+            maps, self._weights["contact.weight"].float(), self._weights["contact.bias"].float()
+        )
+
+    def _embed(self, tokens: Tensor, offsets: Sequence[int]) -> Tensor:
+        """Embeddings [T, H] with ESM-2's token dropout (Lin et al., 2023, supplement A.1.5)."""
+        masked = tokens == ESM2.mask_id
+        sizes = torch.tensor(offsets, device=self.device).diff()
+        sequence = torch.repeat_interleave(sizes)
+        counts = torch.zeros(len(sizes), device=self.device).index_add_(0, sequence, masked.float())
+        scale = ((1 - _TRAINING_MASK_RATIO) / (1 - counts / sizes))[sequence] * ~masked
+        return (self._weights["embedding"][tokens].float() * scale[:, None]).to(self.dtype)
+
+    def _rotary(self, offsets: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of every token's position in its sequence, each [T, 1, D]."""
+        ends = itertools.pairwise(offsets)
+        positions = torch.cat([torch.arange(b - a, device=self.device) for a, b in ends])
+        angles = torch.outer(positions.float(), self._inverse_frequencies).repeat(1, 2)[:, None]
+        return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+
+    def _queries(
+        self, layer: int, hidden: Tensor, rotary: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values, each [T, N, D]."""
+        qkv = self._linear(self._norm(hidden, f"{layer}.attention.norm"), f"{layer}.qkv")
+        query, key, value = qkv.unflatten(-1, (3, self.config.heads, -1)).unbind(1)
+        return _rotate(query, rotary), _rotate(key, rotary), value
+
+    def _after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
+        hidden = hidden + self._linear(context.flatten(1), f"{layer}.attention.out")
+        inner = self._linear(self._norm(hidden, f"{layer}.ffn.norm"), f"{layer}.ffn.in")
+        return hidden + self._linear(F.gelu(inner), f"{layer}.ffn.out")
+
+    def _linear(self, x: Tensor, name: str) -> Tensor:
+        return F.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        return F.layer_norm(x, x.shape[-1:], weight, bias, _EPSILON)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, offsets: Sequence[int]) -> Tensor:
+    """Attention inside each sequence, [T, N, D]."""
+    query, key, value = (x.transpose(0, 1)[None] for x in (query, key, value))
+    parts = [
+        F.scaled_dot_product_attention(query[:, :, a:b], key[:, :, a:b], value[:, :, a:b])
+        for a, b in itertools.pairwise(offsets)
+    ]
+    return torch.cat(parts, dim=2)[0].transpose(0, 1)
+
+
+def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    cosine, sine = rotary
+    first, second = x.chunk(2, dim=-1)
+    return x * cosine + torch.cat((-second, first), dim=-1) * sine
+
+
+def _fused(config: ESM2Config, state: State) -> State:
+    """Name the tensors as the passes above ask for them; query, key and value become one."""
+    out = {
+        "embedding": state["esm.embeddings.word_embeddings.weight"],
+        "lm_head.bias": state["lm_head.bias"],
+        "contact.weight": state["esm.contact_head.regression.weight"][0],
+        "contact.bias": state["esm.contact_head.regression.bias"],
+    }
+    names = {
+        "final": "esm.encoder.emb_layer_norm_after",
+        "lm_head.dense": "lm_head.dense",
+        "lm_head.norm": "lm_head.layer_norm",
+    }
+    for i in range(config.layers):
+        theirs = f"esm.encoder.layer.{i}"
+        names |= {
+            f"{i}.attention.norm": f"{theirs}.attention.LayerNorm",
+            f"{i}.attention.out": f"{theirs}.attention.output.dense",
+            f"{i}.ffn.norm": f"{theirs}.LayerNorm",
+            f"{i}.ffn.in": f"{theirs}.intermediate.dense",
+            f"{i}.ffn.out": f"{theirs}.output.dense",
+        }
+        for end in ("weight", "bias"):
+            parts = [f"{theirs}.attention.self.{p}.{end}" for p in ("query", "key", "value")]
+            out[f"{i}.qkv.{end}"] = torch.cat([state[part] for part in parts])
+    for ours, name in names.items():
+        out |= {f"{ours}.{end}": state[f"{name}.{end}"] for end in ("weight", "bias")}
+    return out

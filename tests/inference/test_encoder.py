@@ -1,0 +1,164 @@
+"""The packed encoder equals transformers elementwise, whatever stands beside a sequence."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bionemo_ext.errors import CheckpointError, SequenceError
+from bionemo_ext.inference.encoder import Encoder
+from bionemo_ext.inference.packing import token_batches
+from bionemo_ext.sequences import ESM2
+
+proteins = st.lists(st.text("LAGVSERTIDPKQNFYMHWCXBUZO.-", min_size=1, max_size=40), min_size=1)
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_hf_folder):
+    return Encoder.load(tiny_hf_folder)
+
+
+def reference(folder):
+    from transformers import EsmForMaskedLM
+
+    return EsmForMaskedLM.from_pretrained(folder, attn_implementation="eager").eval()
+
+
+def sequences(lengths, seed=0):
+    draw = np.random.default_rng(seed)
+    return ["".join(draw.choice(list("ACDEFGHIKLMNPQRSTVWYX"), n)) for n in lengths]
+
+
+def compare(folder, lengths, atol=1e-4):
+    model, ours = reference(folder), Encoder.load(folder)
+    batch = sequences(lengths)
+    tokens, mask = (torch.from_numpy(x) for x in ESM2.encode_padded(batch))
+    with torch.no_grad():
+        out = model(tokens, mask, output_hidden_states=True)
+        contacts = model.predict_contacts(tokens, mask)
+    encoded = ours.encode(batch)
+    logits = ours.logits(encoded)
+    assert len(encoded) == len(batch)
+    for i, n in enumerate(lengths):
+        a, b = encoded.offsets[i], encoded.offsets[i + 1]
+        hidden = out.hidden_states[-1][i, : n + 2]
+        torch.testing.assert_close(encoded.hidden[a:b], hidden, rtol=0, atol=atol)
+        torch.testing.assert_close(logits[a:b], out.logits[i, : n + 2], rtol=0, atol=atol)
+        found = ours.contacts(batch[i])
+        torch.testing.assert_close(found, contacts[i, :n, :n], rtol=0, atol=atol)
+        torch.testing.assert_close(encoded.mean()[i], hidden[1:-1].mean(0), rtol=0, atol=atol)
+        torch.testing.assert_close(encoded.max()[i], hidden[1:-1].amax(0), rtol=0, atol=atol)
+        torch.testing.assert_close(encoded.cls()[i], hidden[0], rtol=0, atol=atol)
+
+
+def test_tiny_model(tiny_hf_folder):
+    compare(tiny_hf_folder, [1, 50, 2, 17, 17, 200])
+
+
+def test_real_8m_shape(tmp_path):
+    from transformers import EsmConfig, EsmForMaskedLM
+
+    torch.manual_seed(1)
+    EsmForMaskedLM(
+        EsmConfig(
+            vocab_size=33, hidden_size=320, num_hidden_layers=6, num_attention_heads=20,
+            intermediate_size=1280, position_embedding_type="rotary", token_dropout=True,
+            mask_token_id=32, pad_token_id=1, layer_norm_eps=1e-5,
+        )
+    ).save_pretrained(tmp_path)  # fmt: skip
+    compare(tmp_path, [310, 5, 77])
+
+
+@settings(max_examples=20, deadline=None)
+@given(batch=proteins)
+def test_neighbours_do_not_matter(encoder, batch):
+    together = encoder.encode(batch).residues()
+    for sequence, found in zip(batch, together, strict=True):
+        alone = encoder.encode([sequence]).residues()[0]
+        torch.testing.assert_close(found, alone, rtol=0, atol=1e-5)
+
+
+def test_mask_tokens_scale_their_sequence_only(tiny_hf_folder, encoder):
+    model = reference(tiny_hf_folder)
+    rows = [ESM2.encode(s) for s in sequences([12, 30])]
+    rows[0][3:6] = ESM2.mask_id
+    packed = encoder.encode_tokens(torch.from_numpy(np.concatenate(rows)), [0, 14, 46])
+    for row, a, b in ((rows[0], 0, 14), (rows[1], 14, 46)):
+        with torch.no_grad():
+            hidden = model.esm(torch.from_numpy(row)[None]).last_hidden_state[0]
+        torch.testing.assert_close(packed.hidden[a:b], hidden, rtol=0, atol=1e-4)
+
+
+def test_embed_gives_every_sequence_once(encoder):
+    batch = sequences([3, 90, 41, 3, 300, 12], seed=2)
+    found = {}
+    for index, encoded, row in encoder.embed(batch, max_tokens=100):
+        assert index not in found
+        found[index] = encoded.mean()[row]
+    for i, sequence in enumerate(batch):
+        torch.testing.assert_close(found[i], encoder.encode([sequence]).mean()[0])
+
+
+@given(lengths=st.lists(st.integers(1, 50)), limit=st.integers(1, 60))
+def test_token_batches(lengths, limit):
+    batches = list(token_batches(lengths, limit))
+    assert sorted(i for b in batches for i in b) == list(range(len(lengths)))
+    assert all(len(b) == 1 or sum(lengths[i] for i in b) <= limit for b in batches)
+
+
+def test_bf16_error_is_small_and_told(tiny_hf_folder, encoder):
+    batch = sequences([120, 40], seed=3)
+    exact = encoder.encode(batch).mean()
+    rough = Encoder.load(tiny_hf_folder, "bfloat16").encode(batch).mean()
+    error = (rough - exact).abs().max()
+    assert 0 < error < 0.05 * exact.abs().max()
+    assert torch.nn.functional.cosine_similarity(rough, exact).min() > 0.999
+
+
+def test_a_letter_outside_the_alphabet(encoder):
+    with pytest.raises(SequenceError, match="'J' at position 3"):
+        encoder.encode(["MKJ"])
+
+
+def spoil(folder, out, change):
+    import shutil
+
+    shutil.copytree(folder, out)
+    change(out)
+    return out
+
+
+def resave(change):
+    from safetensors.torch import load_file, save_file
+
+    def apply(folder):
+        state = load_file(folder / "model.safetensors")
+        change(state)
+        save_file(state, folder / "model.safetensors")
+
+    return apply
+
+
+def cut(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda f: (f / "config.json").unlink(), "config.json is missing"),
+        (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (lambda f: (f / "config.json").write_text("{"), "not JSON"),
+        (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "not of an ESM-2"),
+        (cut, "damaged or cut short"),
+        (resave(lambda s: s.pop("lm_head.bias")), "lacks 1 tensors, first lm_head.bias"),
+        (resave(lambda s: s.update(extra=torch.ones(1))), "1 unknown tensors, first extra"),
+        (resave(lambda s: s.update({"lm_head.bias": torch.ones(3)})), "has shape"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_one_sentence(tiny_hf_folder, tmp_path, change, told):
+    with pytest.raises(CheckpointError, match=told) as caught:
+        Encoder.load(spoil(tiny_hf_folder, tmp_path / "spoilt", change))
+    assert "\n" not in str(caught.value)
