@@ -12,7 +12,6 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-import bionemo_ext
 from bionemo_ext.errors import RunError
 
 # Runs a program that receives SIGTERM when the process that started it dies, even by SIGKILL.
@@ -55,7 +54,7 @@ class Binaries:
         shutil.copy2(self.stub, folder / "python" / self.stub.name)
 
     def environment(self, threads: int | None) -> dict[str, str]:
-        """Variables that let server and stubs find libraries, this Python and this package.
+        """Set what lets server and stubs find their libraries and this Python's packages.
 
         Parameters
         ----------
@@ -66,9 +65,9 @@ class Binaries:
         # A Python built with a shared library outside the loader's own folders, as pyenv's may be.
         libpython = sysconfig.get_config_var("LIBDIR") or ""
         env["LD_LIBRARY_PATH"] = _joined(self.libraries, env.get("LD_LIBRARY_PATH"), libpython)
-        # The stub's Python takes its prefix, so its site-packages, from the first python3 in PATH.
+        # The stub's Python is isolated: it ignores PYTHONPATH, and takes its prefix, so its
+        # site-packages, from the first python3 in PATH.
         env["PATH"] = _joined(Path(sys.prefix) / "bin", env.get("PATH"))
-        env["PYTHONPATH"] = _joined(Path(bionemo_ext.__file__).parents[1], env.get("PYTHONPATH"))
         if threads is not None:
             env["OMP_NUM_THREADS"] = str(threads)
         return env

@@ -296,4 +296,6 @@ class LocalServer:
 
 def _innermost(reason: str) -> str:
     """Strip Triton's and Python's own words from the message of a model's exception."""
-    return re.sub(r"^(?:(?:Internal|[A-Za-z_]*Error|[A-Z_]+): )+", "", reason).strip()
+    # A quoted text: what follows the first escaped line break is Python's trace.
+    message = reason.strip('"').partition(r"\n")[0]
+    return re.sub(r"^(?:(?:Internal|[A-Za-z_]*Error|[A-Z_]+): )+", "", message).strip()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -61,7 +62,7 @@ def read(path):
         assert data.attrs["pooling"] == "mean"
     offsets = data["offsets"][:]
     residues = data["residues"][:]
-    rows = [residues[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    rows = [residues[a:b] for a, b in pairwise(offsets)]
     return names, data["embeddings"][:], data["lengths"][:].tolist(), rows
 
 

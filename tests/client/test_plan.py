@@ -44,9 +44,7 @@ def run(sequences, outputs, policy):
         for piece, part in zip(request.pieces, parts, strict=True):
             assert answers[piece.job][piece.window] == {}
             answers[piece.job][piece.window] = part
-    return [
-        plan.result(job, outputs, parts) for job, parts in zip(chunk, answers, strict=True)
-    ]
+    return [plan.result(job, outputs, parts) for job, parts in zip(chunk, answers, strict=True)]
 
 
 @given(proteins)

@@ -77,7 +77,7 @@ def test_it_serves_a_read_only_repository_and_leaves_nothing(tmp_path, monkeypat
         assert regions() > before
         pid = server.pid
         assert pid is not None
-    assert gone(pid, 0)
+    assert gone(pid, 0.1)
     assert regions() <= before
     assert not list((tmp_path / "temporary").iterdir())
     assert server.pid is None
