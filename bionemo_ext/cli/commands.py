@@ -5,6 +5,7 @@ import typer
 from bionemo_ext.cli.embed import embed
 from bionemo_ext.cli.export import export
 from bionemo_ext.cli.predict import predict
+from bionemo_ext.cli.finetune import finetune
 from bionemo_ext.cli.pretrain import pretrain
 from bionemo_ext.cli.serve import serve
 
@@ -12,6 +13,7 @@ from bionemo_ext.cli.serve import serve
 def register(app: typer.Typer) -> None:
     """Add every command to ``app``."""
     app.command()(pretrain)
+    app.command()(finetune)
     app.command()(export)
     app.command()(serve)
     app.command()(embed)

@@ -6,7 +6,6 @@ Shapes: B sequences, L residues, H hidden, C classes (1 for regression).
 """
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -175,13 +174,6 @@ def load_task(folder: Path) -> tuple[TaskSpec, Head]:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{folder}: head and task.json do not fit: {reason}") from None
     return spec, head
-
-
-def copy_task(folder: Path, out: Path) -> None:
-    """Copy the two files of a task's folder, and nothing else of it."""
-    out.mkdir(parents=True)
-    for name in ("task.json", "head.safetensors"):
-        shutil.copyfile(folder / name, out / name)
 
 
 def _read_spec(path: Path) -> TaskSpec:

@@ -4,8 +4,10 @@ Hydra composes, the dataclass of the command says which keys there are and what 
 """
 
 from collections.abc import Sequence
+from dataclasses import is_dataclass
+from enum import Enum
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar, cast, get_args, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -59,9 +61,26 @@ def compose(name: str, overrides: Sequence[str], schema: type[T], folder: Path |
 
 
 def _merge(schema: type, composed: DictConfig) -> DictConfig:
+    _name_choices(schema, composed, "")
     base = OmegaConf.structured(schema)
     _thaw(base)
     return cast(DictConfig, OmegaConf.merge(base, composed))
+
+
+def _name_choices(schema: type, node: DictConfig, path: str) -> None:
+    """Turn an enum's value, which users write, into its name, which OmegaConf reads."""
+    for key, hint in get_type_hints(schema).items():
+        if key not in node or node._is_missing(key):
+            continue
+        kinds = [hint, *get_args(hint)]
+        choices = next((k for k in kinds if isinstance(k, type) and issubclass(k, Enum)), None)
+        if choices is not None and node[key] is not None:
+            names = {choice.value: choice.name for choice in choices}
+            if node[key] not in names:
+                raise ConfigError(f"{path}{key} is {node[key]!r}; {' or '.join(names)} is needed")
+            node[key] = names[node[key]]
+        elif is_dataclass(hint) and isinstance(node[key], DictConfig):
+            _name_choices(cast(type, hint), node[key], f"{path}{key}.")
 
 
 def _thaw(node: DictConfig) -> None:

@@ -1,6 +1,8 @@
 """Pretrain ESM-2 by masked language modelling: what is run, where, and from which step."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -98,7 +100,7 @@ def check(settings: PretrainSettings) -> None:
 def _prepare(settings: PretrainSettings, out: Path) -> None:
     """Make the run's folder, or see that the one that is there holds the same model."""
     known, newest = out / RUN_FILE, newest_checkpoint(out)
-    plain = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(settings)))
+    plain = OmegaConf.create(json.loads(json.dumps(asdict(settings))))
     if newest is not None and known.is_file():
         before = OmegaConf.load(known).model
         if before != plain.model:

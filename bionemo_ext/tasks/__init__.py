@@ -1,0 +1,1 @@
+"""What is predicted from proteins, and how predictions are scored."""
