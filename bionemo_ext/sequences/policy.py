@@ -85,7 +85,7 @@ def clean_sequence(sequence: str, name: str, policy: SequencePolicy | None = Non
         If nothing is left, a letter is unknown, or the letters are nucleotides.
     """
     policy = policy or SequencePolicy()
-    residues = "".join(sequence.split()).upper().removesuffix("*")
+    residues = _upper("".join(sequence.split())).removesuffix("*")
     if not residues:
         raise SequenceError(f"record {name!r} has no residues")
     known = set(policy.alphabet.residues)
@@ -103,6 +103,13 @@ def clean_sequence(sequence: str, name: str, policy: SequencePolicy | None = Non
             f"{len(residues)} letters); a protein sequence is needed, translate it first"
         )
     return residues
+
+
+def _upper(letters: str) -> str:
+    """Upper-case a to z alone: str.upper() makes two serines of a sharp s, and I of a dotless i."""
+    if letters.isascii():
+        return letters.upper()
+    return "".join(letter.upper() if letter.isascii() else letter for letter in letters)
 
 
 def refuse_long(sequence: str, name: str, limit: int) -> None:
