@@ -265,6 +265,11 @@ def position_name(position: int, count: int) -> str:
     return f"{position + 1} of {count}"
 
 
+def is_about_a_record(message: str) -> bool:
+    """Whether an error of the server says what is wrong with a sequence of the request."""
+    return _POSITION.search(message) is not None
+
+
 def with_names(message: str, names: Sequence[str]) -> str:
     """Replace positions that :func:`position_name` wrote into an error by the records' names."""
 

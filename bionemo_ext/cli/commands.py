@@ -4,8 +4,8 @@ import typer
 
 from bionemo_ext.cli.embed import embed
 from bionemo_ext.cli.export import export
-from bionemo_ext.cli.predict import predict
 from bionemo_ext.cli.finetune import finetune
+from bionemo_ext.cli.predict import predict
 from bionemo_ext.cli.pretrain import pretrain
 from bionemo_ext.cli.serve import serve
 

@@ -22,6 +22,9 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary.")] = False,
 ) -> None:
     """Write OUT/huggingface and OUT/triton, a model repository that `serve` starts."""
+    from bionemo_ext.recipes.quiet import quieten
+
+    quieten()
     from bionemo_ext.export import export as write
 
     endpoints = write(source, out, task or [], dtype=dtype, force=force)

@@ -1,6 +1,7 @@
 """The gRPC connection: addresses, calls, and statuses as errors of our own family."""
 
 import re
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -73,7 +74,14 @@ class Connection:
     def __init__(self, url: str, timeout_s: float) -> None:
         self.url = url
         self.timeout_s = timeout_s
-        self._triton = triton.InferenceServerClient(parse_url(url))
+        # Kept in a list that is cleared when this object or the program ends: tritonclient closes
+        # itself on deletion, which fails with a trace once the interpreter is being taken down.
+        self._clients = [triton.InferenceServerClient(parse_url(url))]
+        weakref.finalize(self, self._clients.clear)
+
+    @property
+    def _triton(self) -> triton.InferenceServerClient:
+        return self._clients[0]
 
     def close(self) -> None:
         """Close the channel."""

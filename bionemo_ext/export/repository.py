@@ -83,7 +83,7 @@ def export(
 def _write_repository(folder: Path, tasks: Sequence[Path], dtype: str) -> list[Endpoint]:
     huggingface = folder / "huggingface"
     encoder = Encoder.load(huggingface)  # refuses what could not be served
-    limit = encoder.config.max_residues
+    limit = encoder.config.max_positions - 2  # without <cls> and <eos>
     infos = [_task_info(path, encoder.digest) for path in tasks]
     names = [info.name for info in infos]
     if len(set(names)) < len(names):
@@ -121,7 +121,7 @@ def _task_info(folder: Path, digest: str) -> TaskInfo:
             f"the task {spec.name!r} in {folder} was trained on another encoder "
             f"({spec.encoder_digest[:12]}) than the one to export ({digest[:12]})"
         )
-    return TaskInfo(spec.name, spec.level, spec.kind, tuple(spec.classes))
+    return TaskInfo(spec.name, spec.level.value, spec.kind.value, spec.classes)
 
 
 def _swap(new: Path, out: Path) -> None:

@@ -3,7 +3,7 @@
 Letters: B sequences of a request, L residues of its longest, H hidden size, C classes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from bionemo_ext.contract import LENGTH, POOLINGS, RESIDUES, position_name
 from bionemo_ext.errors import SequenceError
-from bionemo_ext.inference.encoder import Encoded, Encoder
+from bionemo_ext.inference.encoder import Encoder
+from bionemo_ext.inference.packing import Encoded, token_batches
 from bionemo_ext.inference.task import Head, TaskSpec, predict
 from bionemo_ext.sequences import clean_sequence
 from bionemo_ext.sequences.policy import refuse_long
@@ -92,7 +93,9 @@ class Answerer:
 
     def _encode(self, wanted: Mapping[str, set[str]]) -> dict[str, dict[str, Array]]:
         found: dict[str, dict[str, Array]] = {}
-        for batch in _passes(wanted, self.max_tokens):
+        sequences = list(wanted)
+        for indices in token_batches([len(s) + 2 for s in sequences], self.max_tokens):
+            batch = [sequences[index] for index in indices]
             encoded = self.encoder.encode(batch)
             for name in set().union(*(wanted[sequence] for sequence in batch)):
                 for sequence, row in zip(batch, self._rows(name, encoded), strict=True):
@@ -107,20 +110,6 @@ class Answerer:
             return _numpy(getattr(encoded, name)())
         spec, head = self.heads[name]
         return predict(head, spec, encoded)
-
-
-def _passes(sequences: Iterable[str], max_tokens: int) -> Iterator[list[str]]:
-    """Batches of at most ``max_tokens``, the longest sequences first; one at least in each."""
-    batch: list[str] = []
-    tokens = 0
-    for sequence in sorted(sequences, key=len, reverse=True):
-        if batch and tokens + len(sequence) + 2 > max_tokens:
-            yield batch
-            batch, tokens = [], 0
-        batch.append(sequence)
-        tokens += len(sequence) + 2
-    if batch:
-        yield batch
 
 
 def _reply(
@@ -147,4 +136,4 @@ def _stacked(rows: Sequence[Array]) -> Array:
 
 
 def _numpy(tensor: torch.Tensor) -> Array:
-    return tensor.detach().float().cpu().numpy()
+    return tensor.float().cpu().numpy()

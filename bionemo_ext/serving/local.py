@@ -230,6 +230,7 @@ class LocalServer:
             f"--backend-directory={self._folder}",
             f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
             "--model-control-mode=none",
+            "--disable-auto-complete-config",  # ours are complete; it would load models twice
             f"--exit-timeout-secs={_STOP_S // 2}",
             *addresses,
             *self.log_level.arguments,

@@ -11,7 +11,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from bionemo_ext.contract import PREDICTION, SEQUENCE
+from bionemo_ext.contract import PREDICTION, SEQUENCE, is_about_a_record
 
 
 class TaskModel:
@@ -40,13 +40,20 @@ class TaskModel:
             request_id=request.request_id(),
         ).async_exec()
         if response.has_error():
-            return pb_utils.InferenceResponse(error=response.error())
+            return pb_utils.InferenceResponse(error=_with_code(response.error()))
         return pb_utils.InferenceResponse(
             [
                 pb_utils.Tensor(wanted, _output(response, name).as_numpy())
                 for name, wanted in names.items()
             ]
         )
+
+
+def _with_code(error: Any) -> Any:
+    # On this way Triton forgets the code of an error: all of them arrive as internal.
+    if not is_about_a_record(error.message()):
+        return error
+    return pb_utils.TritonError(error.message(), pb_utils.TritonError.INVALID_ARG)
 
 
 def _output(response: Any, name: str) -> Any:
