@@ -16,7 +16,7 @@ from bionemo_ext.contract import (
     to_pbtxt,
 )
 from bionemo_ext.errors import CheckpointError, InputError
-from bionemo_ext.export.source import link_or_copy, take_huggingface
+from bionemo_ext.export.source import copy_huggingface, take_huggingface
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.task import load_task
 from bionemo_ext.resources import resource
@@ -91,8 +91,7 @@ def _write_repository(folder: Path, tasks: Sequence[Path], dtype: str) -> list[E
 
     host = encoder_endpoint(encoder.hidden_size, limit, infos, digest=encoder.digest, dtype=dtype)
     version = _write_endpoint(folder / "triton", host, HOST)
-    for path in sorted(huggingface.iterdir()):
-        link_or_copy(path, version / ENCODER_FOLDER / path.name)
+    copy_huggingface(huggingface, version / ENCODER_FOLDER)
     for path, name in zip(tasks, names, strict=True):
         for file in ("task.json", "head.safetensors"):
             target = version / TASKS_FOLDER / name / file

@@ -30,7 +30,7 @@ def take_huggingface(source: Path, out: Path) -> None:
     if not source.is_dir():
         raise CheckpointError(f"there is no folder {source}")
     if (source / WEIGHTS).is_file() or (source / CONFIG).is_file():
-        _copy_huggingface(source, out)
+        copy_huggingface(source, out)
         return
     try:
         from bionemo_ext.recipes.checkpoint import to_huggingface
@@ -42,22 +42,27 @@ def take_huggingface(source: Path, out: Path) -> None:
     to_huggingface(source, out)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Put the same bytes at ``target``: a hard link where the file system allows it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source = source.resolve()
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+def copy_huggingface(source: Path, out: Path) -> None:
+    """Copy a Hugging Face folder; its weights become a hard link where that is possible.
 
-
-def _copy_huggingface(source: Path, out: Path) -> None:
+    Raises
+    ------
+    CheckpointError
+        If ``source`` has no configuration or no weights.
+    """
     for name in (CONFIG, WEIGHTS):
         if not (source / name).is_file():
             raise CheckpointError(f"{source} is not a Hugging Face folder: {name} is missing")
-    link_or_copy(source / WEIGHTS, out / WEIGHTS)
+    out.mkdir(parents=True)
+    _link_or_copy((source / WEIGHTS).resolve(), out / WEIGHTS)
     # The rest is small, and the user may edit it: configuration, vocabulary, model card.
     for path in source.iterdir():
         if path.is_file() and path.suffix in (".json", ".txt", ".md"):
             shutil.copy2(path, out / path.name)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
