@@ -1,5 +1,8 @@
 """What tests of every folder share."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +40,36 @@ def tiny_hf_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny") / "model"
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Run ``bionemo-ext`` as a user does and give what it printed and its exit code."""
+
+    def run(*words, stdin=None):
+        return subprocess.run(
+            [sys.executable, "-m", "bionemo_ext", *map(str, words)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def refusal(command):
+    """Run a command that must end with one sentence and no traceback; give code and sentence."""
+
+    def run(*words, stdin=None):
+        done = command(*words, stdin=stdin)
+        assert done.stdout == ""
+        assert "Traceback" not in done.stderr
+        lines = done.stderr.splitlines()
+        assert len(lines) == 1, done.stderr
+        assert lines[0].startswith("bionemo-ext: ")
+        return done.returncode, lines[0].removeprefix("bionemo-ext: ")
+
+    return run

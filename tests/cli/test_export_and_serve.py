@@ -1,0 +1,100 @@
+"""``export`` and ``serve`` as a user runs them."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bionemo_ext.client import Client
+
+pytestmark = pytest.mark.server
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def regions() -> set[str]:
+    shm = Path("/dev/shm")  # noqa: S108
+    return {path.name for path in shm.glob("triton_python_backend_shm_region_*")}
+
+
+@pytest.fixture(scope="module")
+def repository(command, tiny_hf_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "out"
+    done = command("export", tiny_hf_folder, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"wrote {out / 'huggingface'} and {out / 'triton'} (esm2_embed)\n"
+    return out / "triton"
+
+
+def test_serve_says_when_it_is_ready_and_ends_cleanly(repository, tmp_path):
+    before = regions()
+    (tmp_path / "tmp").mkdir()
+    grpc, http, metrics = free_ports(3)
+    words = ["--grpc-port", grpc, "--http-port", http, "--metrics-port", metrics, "--threads", 1]
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "bionemo_ext", "serve", str(repository), *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+    )
+    try:
+        url = f"grpc://127.0.0.1:{grpc}"
+        assert serving.stdout.readline() == f"ready: {url} (esm2_embed)\n"
+        with Client(url) as client:
+            assert client.embed(["MKT"]).shape == (1, 64)
+    finally:
+        serving.send_signal(signal.SIGINT)
+        rest, errors = serving.communicate(timeout=30)
+    assert serving.returncode == 0
+    assert rest == "stopped\n"
+    assert "Traceback" not in errors
+    assert regions() <= before
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_serve_on_a_busy_port(refusal, repository):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, sentence = refusal("serve", repository, "--http-port", port)
+    assert code == 1
+    assert sentence.startswith(
+        f"cannot listen on 127.0.0.1:{port} for http: Address already in use"
+    )
+
+
+def test_serve_what_is_no_repository(refusal, tmp_path):
+    assert refusal("serve", tmp_path) == (
+        2,
+        f"{tmp_path} is not a model repository: no */config.pbtxt in it",
+    )
+
+
+def test_export_of_a_truncated_checkpoint(refusal, tiny_hf_folder, tmp_path):
+    source = shutil.copytree(tiny_hf_folder, tmp_path / "source")
+    weights = source / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:10_000])
+    code, sentence = refusal("export", source, "--out", tmp_path / "out")
+    assert code == 2
+    assert f"{weights.name} is damaged or cut short" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_of_a_folder_without_a_model(refusal, tmp_path):
+    code, _ = refusal("export", tmp_path, "--out", tmp_path / "out")
+    assert code == 2

@@ -1,0 +1,172 @@
+"""``embed`` and ``predict`` as a user runs them, good input and bad."""
+
+import gzip
+import json
+import socket
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from bionemo_ext.sequences import LengthPolicy, SequencePolicy
+
+pytestmark = pytest.mark.server
+
+PROTEINS = {"sp|P1|ONE": "MKTVRQGLLL", "sp|P2|TWO": "ACDEFGHIKLMNPQRSTVWY" * 3, "x": "M"}
+LONG = "".join(np.random.default_rng(0).choice(list("ACDEFGHIKLMNPQRSTVWY"), 20_000))
+
+
+def fasta(proteins) -> str:
+    return "".join(f">{name} described\n{sequence}\n" for name, sequence in proteins.items())
+
+
+@pytest.fixture
+def proteins(tmp_path):
+    path = tmp_path / "proteins.fasta.gz"
+    path.write_bytes(gzip.compress(fasta(PROTEINS).encode()))
+    return path
+
+
+def test_embed_writes_what_the_client_gets(command, client, server, proteins, tmp_path):
+    out = tmp_path / "x.npz"
+    done = command("embed", proteins, "--url", server.url, "--out", out, "--residues", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    summary = json.loads(done.stdout)
+    assert summary["records"] == 3
+    assert summary["residues"] == sum(map(len, PROTEINS.values()))
+    data = np.load(out)
+    assert data["names"].tolist() == list(PROTEINS)
+    sequences = list(PROTEINS.values())
+    # Packed with other neighbours, sums may round differently.
+    np.testing.assert_allclose(data["embeddings"], client.embed(sequences), rtol=0, atol=1e-5)
+    rows = np.concatenate(client.embed(sequences, "residues"))
+    np.testing.assert_allclose(data["residues"], rows, rtol=0, atol=1e-5)
+    assert data["offsets"].tolist() == [0, 10, 70, 71]
+
+
+def test_embed_reads_standard_input(command, client, server, tmp_path):
+    out = tmp_path / "x.parquet"
+    done = command(
+        "embed", "-", "--url", server.url, "--out", out, "--pooling", "cls", stdin=fasta(PROTEINS)
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 records, 71 residues" in done.stdout
+    table = pq.read_table(out).to_pydict()
+    expected = client.embed(list(PROTEINS.values()), "cls")
+    np.testing.assert_allclose(table["embedding"], expected, rtol=0, atol=1e-5)
+
+
+def test_predict_writes_labels_and_probabilities(command, client, server, proteins, tmp_path):
+    out = tmp_path / "fold.json"
+    done = command("predict", proteins, "--url", server.url, "--task", "fold", "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    written = json.loads(out.read_text())
+    assert written["task"]["classes"] == ["C", "E", "H"]
+    expected = client.predict(list(PROTEINS.values()), "fold")
+    for name, entry, prediction in zip(PROTEINS, written["predictions"], expected, strict=True):
+        assert entry["name"] == name
+        assert entry["labels"] == prediction.labels
+        np.testing.assert_allclose(entry["probabilities"], prediction.values, rtol=0, atol=1e-5)
+
+
+def test_a_protein_of_20000_residues(command, refusal, client, server, tmp_path):
+    path, out = tmp_path / "titin.fasta", tmp_path / "x.npz"
+    path.write_text(fasta({"titin": LONG, "short": "MKT"}))
+    words = ("embed", path, "--url", server.url, "--out", out)
+
+    done = command(*words)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "bionemo-ext: warning: 1 of 2 records were longer than 1,022 residues and only their "
+        "beginning was used (--long windows uses all, --long refuse stops)\n"
+    )
+    data = np.load(out)
+    assert data["lengths"].tolist() == [20_000, 3]
+    assert data["embedded"].tolist() == [1022, 3]
+
+    done = command(*words, "--long", "windows")
+    assert (done.returncode, done.stderr) == (0, "")
+    data = np.load(out)
+    assert data["embedded"].tolist() == [20_000, 3]
+    assert data["windows"].tolist()[0] > 19
+    policy = SequencePolicy(long=LengthPolicy.WINDOWS)
+    expected = client.embed([LONG, "MKT"], policy=policy)
+    np.testing.assert_allclose(data["embeddings"], expected, rtol=0, atol=1e-5)
+
+    out.unlink()
+    code, sentence = refusal(*words, "--long", "refuse")
+    assert (code, sentence) == (2, "record 'titin' has 20,000 residues, the limit is 1,022")
+    assert not out.exists()
+
+
+BAD = {
+    "empty": ("", "has no records"),
+    "duplicate": (">a\nMKT\n>b\nMKV\n>a\nMKT\n", "'a'"),
+    "nucleotides": (">gene\n" + "ACGTTGCA" * 10 + "\n", "record 'gene' looks like nucleotides"),
+    "letter": (">ok\nMKT\n>bad\nMK1T\n", "record 'bad' has '1' at position 3"),
+    "no_residues": (">ok\nMKT\n>hollow\n\n", "record 'hollow' has no residues"),
+    "not_fasta": ("MKTVRQG\n", "is not a FASTA file"),
+    "missing": (None, "there is no file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_are_one_sentence(refusal, server, tmp_path, case):
+    text, reason = BAD[case]
+    path, out = tmp_path / f"{case}.fasta", tmp_path / "x.h5"
+    if text is not None:
+        path.write_text(text)
+    code, sentence = refusal("embed", path, "--url", server.url, "--out", out)
+    assert code == 2
+    assert reason in sentence
+    assert not list(tmp_path.glob("*x.h5*"))
+
+
+def test_a_bad_record_late_in_a_stream_leaves_no_file(refusal, server, tmp_path):
+    text = fasta({f"p{i}": "MKTV" * 50 for i in range(700)}) + ">bad\nMK1T\n"
+    out = tmp_path / "x.h5"
+    code, sentence = refusal("embed", "-", "--url", server.url, "--out", out, stdin=text)
+    assert code == 2
+    assert "record 'bad' has '1' at position 3" in sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_letters_become_x_when_asked(command, client, server, tmp_path):
+    out = tmp_path / "x.npz"
+    words = ("embed", "-", "--url", server.url, "--out", out, "--unknown-to-x")
+    assert command(*words, stdin=">a\nMK1T\n").returncode == 0
+    expected = client.embed(["MKXT"])
+    np.testing.assert_allclose(np.load(out)["embeddings"], expected, rtol=0, atol=1e-5)
+
+
+def test_an_unknown_task_tells_which_there_are(refusal, server, proteins, tmp_path):
+    words = ("--url", server.url, "--task", "scl", "--out", tmp_path / "x.csv")
+    assert refusal("predict", proteins, *words) == (
+        2,
+        "the server has no task 'scl'; its tasks are: fold, place",
+    )
+
+
+def test_a_format_that_is_not_known(refusal, server, proteins, tmp_path):
+    code, sentence = refusal("embed", proteins, "--url", server.url, "--out", tmp_path / "x.xls")
+    assert code == 2
+    assert "ends in none of .npz, .h5, .parquet" in sentence
+
+
+def test_wrong_addresses_are_one_sentence(refusal, server, proteins, tmp_path):
+    out = ("--out", tmp_path / "x.npz")
+    code, sentence = refusal("embed", proteins, "--url", "http://127.0.0.1:8000", *out)
+    assert code == 2
+    assert "looks like grpc://127.0.0.1:8001" in sentence
+
+    http = f"grpc://127.0.0.1:{server.ports['http']}"
+    code, sentence = refusal("embed", proteins, "--url", http, *out)
+    assert code == 1
+    assert sentence.startswith(f"no answer from {http}")
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        nobody = f"grpc://127.0.0.1:{silent.getsockname()[1]}"
+        code, sentence = refusal("embed", proteins, "--url", nobody, *out)
+    assert code == 1
+    assert sentence.startswith(f"no answer from {nobody}")
