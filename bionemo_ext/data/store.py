@@ -12,6 +12,7 @@ from bionemo_ext.errors import DataError
 from bionemo_ext.sequences import ESM2, Alphabet, SequencePolicy, read_fasta
 
 _FASTA_ENDINGS = (".fasta", ".fa", ".faa")
+_COMPRESSED_ENDINGS = (".gz", ".bz2", ".xz", ".zst")
 
 
 class Crop(str, Enum):
@@ -102,4 +103,6 @@ class SequenceStore:
 
 
 def _is_fasta(path: Path) -> bool:
-    return path.name.removesuffix(".gz").endswith(_FASTA_ENDINGS)
+    name = Path(path.name.lower())
+    plain = name.stem if name.suffix in _COMPRESSED_ENDINGS else name.name
+    return path.is_file() and plain.endswith(_FASTA_ENDINGS)
