@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from bionemo_ext.cli.extras import needs
+
 
 def export(
     source: Annotated[
@@ -25,7 +27,8 @@ def export(
     from bionemo_ext.recipes.quiet import quieten
 
     quieten()
-    from bionemo_ext.export import export as write
+    with needs("serve"):
+        from bionemo_ext.export import export as write
 
     endpoints = write(source, out, task or [], dtype=dtype, force=force)
     names = [endpoint.name for endpoint in endpoints]
