@@ -2,6 +2,7 @@
 
 import typer
 
+from bionemo_ext.cli.demo import demo
 from bionemo_ext.cli.embed import embed
 from bionemo_ext.cli.export import export
 from bionemo_ext.cli.finetune import finetune
@@ -18,3 +19,4 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(embed)
     app.command()(predict)
+    app.command()(demo)
