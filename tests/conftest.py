@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# A busy machine is not a wrong answer.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
@@ -18,27 +23,41 @@ def shared_data():
     return folder
 
 
-@pytest.fixture(scope="session")
-def tiny_hf_folder(tmp_path_factory):
-    """A random ESM-2 as transformers saves it, its biases and norms such that errors show."""
+def save_random_esm2(folder, layers, hidden, heads):
+    """Save a random ESM-2 as transformers does, its weights such that every error shows."""
     from transformers import EsmConfig, EsmForMaskedLM
 
     torch.manual_seed(0)
-    model = EsmForMaskedLM(
-        EsmConfig(
-            vocab_size=33, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
-            intermediate_size=256, position_embedding_type="rotary", token_dropout=True,
-            mask_token_id=32, pad_token_id=1, layer_norm_eps=1e-5,
-        )
+    config = EsmConfig(
+        vocab_size=33, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+        intermediate_size=4 * hidden, position_embedding_type="rotary", token_dropout=True,
+        mask_token_id=32, pad_token_id=1, layer_norm_eps=1e-5, hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0, attn_implementation="eager",
     )  # fmt: skip
+    model = EsmForMaskedLM(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
             if "contact_head" in name:
-                parameter.copy_(5 * torch.randn_like(parameter))
-    folder = tmp_path_factory.mktemp("tiny") / "model"
+                parameter.copy_(20 * torch.randn_like(parameter))
+            if "query.weight" in name or "key.weight" in name:
+                parameter.mul_(4)  # attention far from uniform, so that contacts differ
     model.save_pretrained(folder)
+    return model
+
+
+@pytest.fixture(scope="session")
+def random_esm2():
+    """``save_random_esm2(folder, layers, hidden, heads)``; gives transformers' model."""
+    return save_random_esm2
+
+
+@pytest.fixture(scope="session")
+def tiny_hf_folder(tmp_path_factory):
+    """A random ESM-2 of two layers as a Hugging Face folder."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    save_random_esm2(folder, layers=2, hidden=64, heads=4)
     return folder
 
 

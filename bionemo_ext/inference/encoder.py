@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bionemo_ext.errors import SequenceError
 from bionemo_ext.huggingface import ESM2Config, State, inverse_frequencies, read_folder
-from bionemo_ext.inference.contacts import contact_probabilities
 from bionemo_ext.inference.packing import Encoded, token_batches
 from bionemo_ext.sequences import ESM2
 
@@ -92,8 +92,11 @@ class Encoder:
         Raises
         ------
         SequenceError
-            If a letter is not in the alphabet.
+            If there is no sequence, one is empty or too long, or a letter is not in the alphabet.
         """
+        limit = self.config.max_positions - 2
+        if not sequences or not all(0 < len(sequence) <= limit for sequence in sequences):
+            raise SequenceError(f"sequences of 1 to {limit:,} residues are needed")
         tokens, offsets = ESM2.encode_packed(sequences)
         return self.encode_tokens(torch.from_numpy(tokens), offsets.tolist())
 
@@ -110,7 +113,7 @@ class Encoder:
 
     def embed(
         self, sequences: Sequence[str], max_tokens: int = 4096
-    ) -> Iterator[tuple[int, Encoded, int]]:
+    ) -> Iterator[tuple[list[int], Encoded]]:
         """Encode any number of sequences in batches of like lengths.
 
         Parameters
@@ -122,14 +125,13 @@ class Encoder:
 
         Yields
         ------
-        index, encoded, row : int, Encoded, int
-            ``sequences[index]`` is sequence ``row`` of the batch. Not in the order given.
+        indices, encoded : list of int, Encoded
+            Sequence i of the batch is ``sequences[indices[i]]``. Every one comes once, the longest
+            first.
         """
         lengths = [len(sequence) + 2 for sequence in sequences]
         for batch in token_batches(lengths, max_tokens):
-            encoded = self.encode([sequences[i] for i in batch])
-            for row, index in enumerate(batch):
-                yield index, encoded, row
+            yield batch, self.encode([sequences[i] for i in batch])
 
     @torch.inference_mode()
     def logits(self, encoded: Encoded) -> Tensor:
@@ -140,22 +142,26 @@ class Encoder:
 
     @torch.inference_mode()
     def contacts(self, sequence: str) -> Tensor:
-        """Contact probabilities of one sequence, [L, L] in fp32."""
+        """Contact probabilities of one sequence, [L, L] in fp32.
+
+        Logistic regression on the attention maps of all layers and heads (Rao et al., 2021,
+        doi 10.1101/2020.12.15.422761), a layer in memory at a time.
+        """
         tokens = torch.from_numpy(ESM2.encode(sequence)).to(self.device)
         offsets = [0, len(tokens)]
         hidden, rotary = self._embed(tokens, offsets), self._rotary(offsets)
-        maps = []
+        logits = self._weights["contact.bias"].float()
+        coefficients = self._weights["contact.weight"].float().view(self.config.layers, -1)
         for layer in range(self.config.layers):
             query, key, value = self._queries(layer, hidden, rotary)
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
             scores = query.float() @ key.float().mT * self.config.head_dim**-0.5
             weights = scores.softmax(-1)
-            maps.append(weights[:, 1:-1, 1:-1])
+            maps = _average_product_correct(weights[:, 1:-1, 1:-1])
+            logits = logits + torch.einsum("nij,n->ij", maps, coefficients[layer])
             context = (weights.to(value.dtype) @ value).transpose(0, 1)
             hidden = self._after_attention(layer, hidden, context)
-        return contact_probabilities(
-            maps, self._weights["contact.weight"].float(), self._weights["contact.bias"].float()
-        )
+        return logits.sigmoid()
 
     def _embed(self, tokens: Tensor, offsets: Sequence[int]) -> Tensor:
         """Embeddings [T, H] with ESM-2's token dropout (Lin et al., 2023, supplement A.1.5)."""
@@ -238,3 +244,10 @@ def _fused(config: ESM2Config, state: State) -> State:
     for ours, name in names.items():
         out |= {f"{ours}.{end}": state[f"{name}.{end}"] for end in ("weight", "bias")}
     return out
+
+
+def _average_product_correct(maps: Tensor) -> Tensor:
+    """Symmetrise maps [..., L, L] and take away what rows and columns explain (Dunn, 2008)."""
+    maps = maps + maps.mT
+    rows, columns = maps.sum(-1, keepdim=True), maps.sum(-2, keepdim=True)
+    return maps - rows * columns / maps.sum((-1, -2), keepdim=True)

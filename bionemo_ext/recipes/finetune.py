@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import MISSING
-from rich.progress import track
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
 from bionemo_ext.errors import ConfigError, DataError
@@ -205,10 +206,18 @@ def _embed(
     encoder: Encoder, sequences: Sequence[str], level: Level, max_tokens: int
 ) -> list[Tensor]:
     found: dict[int, Tensor] = {}
-    batches = encoder.embed(sequences, max_tokens)
-    for index, encoded, row in track(batches, "embedding", len(sequences), transient=True):
-        found[index] = encoded.residues()[row] if level is Level.RESIDUE else encoded.mean()[row]
-    return [found[i].clone() for i in range(len(sequences))]
+    with Progress(transient=True, disable=not _on_terminal()) as progress:
+        bar = progress.add_task("embedding", total=sum(map(len, sequences)))
+        for indices, encoded in encoder.embed(sequences, max_tokens):
+            rows = encoded.residues() if level is Level.RESIDUE else list(encoded.mean())
+            # Out of inference mode: heads are trained on these.
+            found |= {i: row.clone() for i, row in zip(indices, rows, strict=True)}
+            progress.advance(bar, sum(len(sequences[i]) for i in indices))
+    return [found[i] for i in range(len(sequences))]
+
+
+def _on_terminal() -> bool:
+    return Console().is_terminal
 
 
 def _one_hot(sequences: Sequence[str], level: Level) -> list[Tensor]:
@@ -234,7 +243,21 @@ def _train(
         name: Examples(features([e.sequence for e in part]), targets[name])
         for name, part in vars(data).items()
     }
-    head = train_head(spec, parts["train"], parts["validation"], settings.training, settings.seed)
+    with Progress(transient=True, disable=not _on_terminal()) as progress:
+        bar = progress.add_task("training the head", total=settings.training.epochs)
+
+        def on_epoch(epoch: int, loss: float) -> None:
+            text = f"training the head, validation loss {loss:.3f}"
+            progress.update(bar, completed=epoch + 1, description=text)
+
+        head = train_head(
+            spec,
+            parts["train"],
+            parts["validation"],
+            settings.training,
+            settings.seed,
+            on_epoch,
+        )
     truth = _flat(spec, targets["test"])
     return head, _scores(spec, truth, outputs(spec, head, parts["test"]))
 

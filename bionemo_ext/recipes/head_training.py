@@ -127,12 +127,12 @@ def _batches(examples: Examples, size: int, *, shuffle: bool) -> Iterator[tuple[
     )
     for start in range(0, len(examples), size):
         rows = order[start : start + size]
-        yield (
-            pad_sequence([examples.features[i] for i in rows], batch_first=True),
-            pad_sequence(
-                [examples.targets[i] for i in rows], batch_first=True, padding_value=IGNORED
-            ),
-        )
+        features = pad_sequence([examples.features[i] for i in rows], batch_first=True)
+        targets = [examples.targets[i] for i in rows]
+        if targets[0].ndim == 0:
+            yield features, torch.stack(targets)
+        else:
+            yield features, pad_sequence(targets, batch_first=True, padding_value=IGNORED)
 
 
 def _loss(spec: TaskSpec, raw: Tensor, targets: Tensor) -> tuple[Tensor, int]:

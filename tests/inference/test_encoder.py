@@ -56,18 +56,14 @@ def test_tiny_model(tiny_hf_folder):
     compare(tiny_hf_folder, [1, 50, 2, 17, 17, 200])
 
 
-def test_real_8m_shape(tmp_path):
-    from transformers import EsmConfig, EsmForMaskedLM
-
-    torch.manual_seed(1)
-    EsmForMaskedLM(
-        EsmConfig(
-            vocab_size=33, hidden_size=320, num_hidden_layers=6, num_attention_heads=20,
-            intermediate_size=1280, position_embedding_type="rotary", token_dropout=True,
-            mask_token_id=32, pad_token_id=1, layer_norm_eps=1e-5,
-        )
-    ).save_pretrained(tmp_path)  # fmt: skip
+def test_real_8m_shape(random_esm2, tmp_path):
+    random_esm2(tmp_path, layers=6, hidden=320, heads=20)
     compare(tmp_path, [310, 5, 77])
+
+
+def test_650m_width(random_esm2, tmp_path):
+    random_esm2(tmp_path, layers=2, hidden=1280, heads=20)
+    compare(tmp_path, [40, 200])
 
 
 @settings(max_examples=20, deadline=None)
@@ -93,9 +89,9 @@ def test_mask_tokens_scale_their_sequence_only(tiny_hf_folder, encoder):
 def test_embed_gives_every_sequence_once(encoder):
     batch = sequences([3, 90, 41, 3, 300, 12], seed=2)
     found = {}
-    for index, encoded, row in encoder.embed(batch, max_tokens=100):
-        assert index not in found
-        found[index] = encoded.mean()[row]
+    for indices, encoded in encoder.embed(batch, max_tokens=100):
+        assert not found.keys() & set(indices)
+        found |= zip(indices, encoded.mean(), strict=True)
     for i, sequence in enumerate(batch):
         torch.testing.assert_close(found[i], encoder.encode([sequence]).mean()[0])
 
@@ -113,12 +109,18 @@ def test_bf16_error_is_small_and_told(tiny_hf_folder, encoder):
     rough = Encoder.load(tiny_hf_folder, "bfloat16").encode(batch).mean()
     error = (rough - exact).abs().max()
     assert 0 < error < 0.05 * exact.abs().max()
-    assert torch.nn.functional.cosine_similarity(rough, exact).min() > 0.999
+    assert torch.nn.functional.cosine_similarity(rough, exact).min() > 0.9999
 
 
 def test_a_letter_outside_the_alphabet(encoder):
     with pytest.raises(SequenceError, match="'J' at position 3"):
         encoder.encode(["MKJ"])
+
+
+@pytest.mark.parametrize("batch", [[], [""], ["MK", ""], ["M" * 1023]])
+def test_what_cannot_be_encoded(encoder, batch):
+    with pytest.raises(SequenceError, match="1 to 1,022 residues"):
+        encoder.encode(batch)
 
 
 def spoil(folder, out, change):

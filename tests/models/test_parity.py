@@ -42,28 +42,8 @@ def batch():
     return tokens, mask, labels
 
 
-def reference(shape, folder):
-    """Run transformers on random weights whose biases, norms and contact head are not trivial."""
-    from transformers import EsmConfig, EsmForMaskedLM
-
-    layers, hidden, heads = shape
-    torch.manual_seed(0)
-    config = EsmConfig(
-        vocab_size=33, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
-        intermediate_size=4 * hidden, position_embedding_type="rotary", token_dropout=True,
-        mask_token_id=ESM2.mask_id, pad_token_id=ESM2.pad_id, layer_norm_eps=1e-5,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager",
-    )  # fmt: skip
-    model = EsmForMaskedLM(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.1 * torch.randn_like(parameter))
-            if "contact_head" in name:
-                parameter.copy_(20 * torch.randn_like(parameter))
-            if "query" in name or "key" in name:
-                parameter.mul_(4)  # attention far from uniform, so that contacts differ
-    model.save_pretrained(folder)
+def reference(model):
+    """Run transformers."""
     tokens, mask, labels = batch()
     with torch.no_grad():
         logits, contacts = model(tokens, mask).logits, model.predict_contacts(tokens, mask)
@@ -128,9 +108,12 @@ def run_megatron(model, config, size, sequence_parallel):
 
 
 @pytest.fixture(scope="module")
-def references(tmp_path_factory):
+def references(tmp_path_factory, random_esm2):
     root = tmp_path_factory.mktemp("huggingface")
-    return {name: (root / name, reference(shape, root / name)) for name, shape in SHAPES.items()}
+    return {
+        name: (root / name, reference(random_esm2(root / name, *shape)))
+        for name, shape in SHAPES.items()
+    }
 
 
 @pytest.fixture(scope="module", params=LAYOUTS)
