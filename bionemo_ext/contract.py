@@ -24,7 +24,7 @@ TASKS_FOLDER = "tasks"
 # Sequences in one request, and in one execution of the batcher.
 MAX_BATCH_SIZE = 64
 # Residue tokens that the server takes through the encoder in one pass: bounds its memory.
-MAX_TOKENS_PER_PASS = 16_384
+MAX_TOKENS_PER_PASS = 8_192
 # Two, so that one can collect the next requests while the other waits for the encoder.
 TASK_INSTANCES = 2
 

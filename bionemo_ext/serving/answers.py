@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bionemo_ext.contract import LENGTH, POOLINGS, RESIDUES, position_name
 from bionemo_ext.errors import SequenceError
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.packing import Encoded, token_batches
+from bionemo_ext.inference.packing import Encoded
 from bionemo_ext.inference.task import Head, TaskSpec, predict
 from bionemo_ext.sequences import clean_sequence
 from bionemo_ext.sequences.policy import refuse_long
@@ -94,9 +94,8 @@ class Answerer:
     def _encode(self, wanted: Mapping[str, set[str]]) -> dict[str, dict[str, Array]]:
         found: dict[str, dict[str, Array]] = {}
         sequences = list(wanted)
-        for indices in token_batches([len(s) + 2 for s in sequences], self.max_tokens):
+        for indices, encoded in self.encoder.embed(sequences, self.max_tokens):
             batch = [sequences[index] for index in indices]
-            encoded = self.encoder.encode(batch)
             for name in set().union(*(wanted[sequence] for sequence in batch)):
                 for sequence, row in zip(batch, self._rows(name, encoded), strict=True):
                     if name in wanted[sequence]:
