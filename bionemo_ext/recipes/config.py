@@ -1,24 +1,27 @@
 """Compose a run from ``conf/`` and the user's ``key=value`` words into a typed, frozen object.
 
-Hydra composes, the dataclass of the command says which keys there are and what type each has.
+Hydra composes the files, the dataclass of the command says which keys there are and what type each
+has, and every mistake is one sentence.
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import is_dataclass
-from enum import Enum
 from pathlib import Path
-from typing import TypeVar, cast, get_args, get_type_hints
+from typing import Any, TypeVar, cast
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from bionemo_ext.errors import ConfigError
+from bionemo_ext.recipes.config_schema import check, hint_of, wrong
 from bionemo_ext.resources import resource
 
 T = TypeVar("T")
+_WORD = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)=(.*)", re.DOTALL)
 
 
 def compose(name: str, overrides: Sequence[str], schema: type[T], folder: Path | None = None) -> T:
@@ -29,7 +32,9 @@ def compose(name: str, overrides: Sequence[str], schema: type[T], folder: Path |
     name : str
         The command's file in ``conf/``, for example ``pretrain``.
     overrides : sequence of str
-        ``group=choice`` and ``key=value`` words; a later one wins.
+        ``group=choice`` words choose files; ``key=value`` words change values, whatever the files
+        say. A value is YAML, but where the key takes text it is the text as it stands. Of two words
+        for the same key the later wins.
     schema : type
         A frozen dataclass: its fields are the keys there may be.
     folder : Path, optional
@@ -45,42 +50,64 @@ def compose(name: str, overrides: Sequence[str], schema: type[T], folder: Path |
         For a word that is not ``key=value``, an unknown key or choice, a wrong type, or a value
         that must be given and was not.
     """
-    for word in overrides:
-        if "=" not in word:
-            raise ConfigError(f"{word!r} is not of the form key=value")
     folder = (folder or resource("conf")).resolve()
-    # A key that no YAML names has its default in the dataclass; ++ lets Hydra set it all the same,
-    # and the dataclass refuses what it does not know.
-    words = [w if (folder / w.partition("=")[0]).is_dir() else f"++{w}" for w in overrides]
     try:
+        groups = _groups(folder / f"{name}.yaml")
+        words = [_split(word) for word in overrides]
+        choices = {key: _choice(folder / key, value) for key, value in words if key in groups}
         with initialize_config_dir(str(folder), version_base="1.3"):
-            composed = hydra_compose(name, words)
-        return cast(T, OmegaConf.to_object(_merge(schema, composed)))
+            composed = hydra_compose(name, list(choices.values()))
+        OmegaConf.set_struct(composed, False)
+        for key, value in words:
+            if key not in groups:
+                _set(composed, key, value, hint_of(schema, key))
+        check(schema, composed, groups)
+        merged = _merge(schema, composed)
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise ConfigError(f"{' and '.join(missing)} must be given, as {missing[0]}=...")
+        return cast(T, OmegaConf.to_object(merged))
+    except yaml.YAMLError as error:
+        raise ConfigError(_yaml_sentence(error)) from None
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"configuration of {name}: {_sentence(error)}") from None
+        raise ConfigError(_sentence(error, schema)) from None
+
+
+def _groups(path: Path) -> set[str]:
+    """Name the groups that a command's file chooses from."""
+    entries = OmegaConf.to_container(OmegaConf.load(path).get("defaults", OmegaConf.create([])))
+    return {str(key).split()[-1].lstrip("/") for e in entries if isinstance(e, dict) for key in e}
+
+
+def _split(word: str) -> tuple[str, str]:
+    found = _WORD.fullmatch(word)
+    if found is None:
+        raise ConfigError(f"{word!r} is not of the form key=value")
+    return found[1], found[2]
+
+
+def _choice(group: Path, choice: str) -> str:
+    known = sorted(path.stem for path in group.glob("*.yaml"))
+    if choice not in known:
+        raise ConfigError(f"there is no {group.name} {choice!r}; choose one of {', '.join(known)}")
+    return f"{group.name}={choice}"
+
+
+def _set(composed: DictConfig, key: str, text: str, hint: Any) -> None:
+    if hint is str or (hint == str | None and text != "null"):
+        # An empty text is none: out= must not mean the folder one is in.
+        OmegaConf.update(composed, key, text or "???")
+        return
+    try:
+        composed.merge_with_dotlist([f"{key}={text}"])
+    except yaml.YAMLError:
+        raise ConfigError(wrong(key, text, hint)) from None
 
 
 def _merge(schema: type, composed: DictConfig) -> DictConfig:
-    _name_choices(schema, composed, "")
     base = OmegaConf.structured(schema)
     _thaw(base)
     return cast(DictConfig, OmegaConf.merge(base, composed))
-
-
-def _name_choices(schema: type, node: DictConfig, path: str) -> None:
-    """Turn an enum's value, which users write, into its name, which OmegaConf reads."""
-    for key, hint in get_type_hints(schema).items():
-        if key not in node or node._is_missing(key):
-            continue
-        kinds = [hint, *get_args(hint)]
-        choices = next((k for k in kinds if isinstance(k, type) and issubclass(k, Enum)), None)
-        if choices is not None and node[key] is not None:
-            names = {choice.value: choice.name for choice in choices}
-            if node[key] not in names:
-                raise ConfigError(f"{path}{key} is {node[key]!r}; {' or '.join(names)} is needed")
-            node[key] = names[node[key]]
-        elif is_dataclass(hint) and isinstance(node[key], DictConfig):
-            _name_choices(cast(type, hint), node[key], f"{path}{key}.")
 
 
 def _thaw(node: DictConfig) -> None:
@@ -92,10 +119,18 @@ def _thaw(node: DictConfig) -> None:
             _thaw(child)
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Exception, schema: type) -> str:
     """What went wrong, without the location lines that OmegaConf and Hydra append."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    keep = [line for line in lines if not line.startswith(("object_type=", "reference_type="))]
-    key = next((line.partition(": ")[2] for line in keep if line.startswith("full_key: ")), "")
-    text = " ".join(line for line in keep if not line.startswith("full_key: "))
+    key = getattr(error, "full_key", None) or ""
+    hint = hint_of(schema, key)
+    if isinstance(error, ValidationError) and hint is not None:
+        return wrong(key, error.value, hint)
+    text = re.split(r"\s+(?:full_key:|Config search path:)", str(error))[0]
+    text = " ".join(text.split())
     return f"{key}: {text}" if key and key not in text else text
+
+
+def _yaml_sentence(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f"{mark.name}, line {mark.line + 1}: " if mark else ""
+    return place + " ".join(str(getattr(error, "problem", None) or error).split())
