@@ -1,9 +1,12 @@
 """``bionemo-ext demo``."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bionemo_ext.cli.extras import needs
 
 
 def demo(
@@ -21,7 +24,13 @@ def demo(
     from bionemo_ext.recipes.quiet import quieten
 
     quieten()
-    from bionemo_ext.demo.runner import run
+    with needs("dev"):
+        from bionemo_ext.demo.runner import run
+
+        # Used minutes later by the commands it runs, and slow to import.
+        for name in ("nemo", "megatron", "pytriton"):
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(name=name)
 
     report = run(out, keep=keep)
     typer.echo(f"report: {report.resolve()}")

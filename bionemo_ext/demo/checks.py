@@ -90,9 +90,11 @@ def check_training(training: Training) -> None:
     RunError
         If the loss did not fall, or the validation perplexity is not below the limit.
     """
+    if not training.losses:
+        raise RunError("the run has written down no training step")
     tenth = max(1, len(training.losses) // 10)
     first, last = np.mean(training.losses[:tenth]), np.mean(training.losses[-tenth:])
-    if not training.losses or not last < first:
+    if not last < first:  # not >=, so that NaN fails too
         raise RunError(f"the training loss did not fall: {first:.3f} at first, {last:.3f} at last")
     if not training.perplexities or not training.perplexities[-1] < PERPLEXITY_LIMIT:
         found = f"{training.perplexities[-1]:.2f}" if training.perplexities else "missing"
@@ -149,7 +151,8 @@ def compare_served(
         for name, (spec, head) in heads.items():
             answer = served[name][record.name]["probabilities"]
             note(f"{name} predictions", predict(head, spec, encoded)[0], np.array(answer))
-    return [Difference(w, len(d), sizes[w], max(d)) for w, d in found.items()]
+    # NumPy's maximum, because Python's loses NaN.
+    return [Difference(w, len(d), sizes[w], float(np.max(d))) for w, d in found.items()]
 
 
 def check_served(differences: list[Difference]) -> None:

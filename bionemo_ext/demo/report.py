@@ -110,7 +110,7 @@ def render(story: Story) -> str:
         "is fitted on known structures. There are none here, so every attention head counts the "
         "same. Pairs nearer than six residues along the chain are left out.",
         task_rows="".join(map(_task_row, story.tasks)),
-        constant="constant guess",
+        task_caption=_uncertainty(story.tasks),
         track_figure=figures.track_figure(
             protein.exposed,
             [letter == "E" for letter in protein.label],
@@ -143,16 +143,27 @@ def _task_row(task: dict[str, Any]) -> str:
     counts, metric = task["counts"], task["metric"]
     ours, one_hot = task["test"][metric], task["one_hot"][metric]
     constant = task.get("majority") or task["mean"]
-    marks = [" best" if ours > one_hot else "", " best" if one_hot > ours else "", ""]
-    cells = "".join(
-        f'<td class="n{mark}">{value:.3f}</td>'
-        for mark, value in zip(marks, (ours, one_hot, constant[metric]), strict=True)
-    )
+    scores = (ours, one_hot, constant[metric])
+    cells = "".join(f'<td class="n">{value:.3f}</td>' for value in scores)
     numbers = " / ".join(f"{counts[part]:,}" for part in ("train", "validation", "test"))
     return (
         f"<tr><td>{_text(task['task'])}<br><span class='soft'>one answer a {task['level']}</span>"
         f"</td><td>{numbers}</td><td>{_text(metric)}</td>{cells}</tr>"
     )
+
+
+def _uncertainty(tasks: Sequence[dict[str, Any]]) -> str:
+    """How far an accuracy over so few proteins can be from the truth: sqrt(p (1 - p) / n)."""
+    found = []
+    for task in tasks:
+        if task["level"] == "sequence" and task["metric"] == "accuracy":
+            count, share = task["counts"]["test"], task["test"]["accuracy"]
+            error = (share * (1 - share) / count) ** 0.5
+            found.append(
+                f"With {count:,} test proteins, the standard error of {_text(task['task'])} is "
+                f"{error:.3f}."
+            )
+    return " ".join(found)
 
 
 def _step_row(step: Step) -> str:

@@ -8,7 +8,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from bionemo_ext.demo.checks import (
 )
 from bionemo_ext.demo.report import Protein, Story, render
 from bionemo_ext.demo.steps import Served, Steps
-from bionemo_ext.errors import InputError, RunError
+from bionemo_ext.errors import InputError
 from bionemo_ext.resources import data_path
 from bionemo_ext.sequences import Record
 from bionemo_ext.tasks.labels import read_labelled
@@ -32,7 +31,6 @@ _TASKS = ("capsid", "accessibility")
 _HOST = "127.0.0.1"
 # Says that a folder is a demo's own and may be emptied.
 _MARK = ".bionemo-ext-demo"
-_NEEDED = ("nemo", "megatron", "pytriton", "matplotlib")
 
 
 def run(out: Path, *, keep: bool) -> Path:
@@ -55,11 +53,8 @@ def run(out: Path, *, keep: bool) -> Path:
     InputError
         If ``out`` holds anything that is not a demo's.
     RunError
-        If a step or a check fails, or this installation lacks an extra.
+        If a step or a check fails.
     """
-    lacking = [name for name in _NEEDED if find_spec(name) is None]
-    if lacking:
-        raise RunError(f"the demo needs the extra 'dev' of bionemo-ext: no {', '.join(lacking)}")
     _make_folder(out, keep)
     began, steps = time.monotonic(), Steps()
     pretrained, model = out / "pretrain", out / "model"
@@ -174,8 +169,9 @@ def coupling(model: Path, sequence: str) -> np.ndarray:
     from bionemo_ext.inference.encoder import Encoder
 
     config, state = read_folder(model)
-    weight = state["esm.contact_head.regression.weight"]
-    state["esm.contact_head.regression.weight"] = torch.ones_like(weight)
+    head = "esm.contact_head.regression"
+    weight = torch.ones_like(state[f"{head}.weight"])
+    state |= {f"{head}.weight": weight, f"{head}.bias": torch.zeros(1)}
     contacts = Encoder(config, state, torch.float32).contacts(sequence)
     return (torch.logit(contacts.double()) / weight.numel()).numpy()
 
