@@ -41,6 +41,8 @@ def save_random_esm2(folder, layers, hidden, heads):
                 parameter.add_(0.1 * torch.randn_like(parameter))
             if "contact_head" in name:
                 parameter.copy_(20 * torch.randn_like(parameter))
+            if "word_embeddings" in name:
+                parameter.mul_(10)  # the residue is seen through the biases
             if "query.weight" in name or "key.weight" in name:
                 parameter.mul_(4)  # attention far from uniform, so that contacts differ
     model.save_pretrained(folder)

@@ -46,7 +46,7 @@ def residue_set(tmp_path):
     folder = tmp_path / "residues"
     folder.mkdir()
     sequences, labels = [], []
-    for i, protein in enumerate(proteins(60, seed=1)):
+    for i, protein in enumerate(proteins(120, seed=1)):
         where, validation = part(i)
         sequences.append(f">p{i}\n{protein}")
         letters = "".join("C" if residue in "DEKRH" else "N" for residue in protein)
@@ -118,4 +118,4 @@ def test_regression_targets_must_be_numbers(tiny_hf_folder, sequence_set, tmp_pa
     more = "task.kind=regression"
     done = command(*words(tiny_hf_folder, sequence_set, "sequence", tmp_path / "task", more))
     assert done.returncode == 2
-    assert "set.csv line 4 has the target" in done.stderr
+    assert "set.csv line 6 has the target" in done.stderr
