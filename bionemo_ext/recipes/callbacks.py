@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import lightning.pytorch as pl
-import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
 
 from bionemo_ext.recipes.runs import (
     METRICS_FILE,
@@ -104,17 +102,13 @@ class Figures(pl.Callback):
             self.progress.start()
         self.first_tokens = self.tokens
 
-    def on_megatron_microbatch_end(self, batch: dict[str, Tensor], **_: Any) -> None:
-        """Count the tokens of a micro-batch that carry a residue, and the padding."""
-        if torch.is_grad_enabled():
-            self.tokens += int(batch["attention_mask"].sum())
-            self.padded += batch["attention_mask"].numel()
-
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Note the step's loss."""
         step = trainer.global_step
+        tokens, padded = pl_module.tokens_seen()
+        self.tokens, self.padded = self.tokens + tokens, self.padded + padded
         if self.file is None:
             return
         loss = float(outputs["loss"])

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from bionemo_ext.errors import ConfigError
-from bionemo_ext.recipes.config_schema import check, hint_of, wrong
+from bionemo_ext.recipes.config_schema import check, check_limits, hint_of, wrong
 from bionemo_ext.resources import resource
 
 T = TypeVar("T")
@@ -47,8 +47,8 @@ def compose(name: str, overrides: Sequence[str], schema: type[T], folder: Path |
     Raises
     ------
     ConfigError
-        For a word that is not ``key=value``, an unknown key or choice, a wrong type, or a value
-        that must be given and was not.
+        For a word that is not ``key=value``, an unknown key or choice, a wrong type, a value
+        outside its limits, or one that must be given and was not.
     """
     folder = (folder or resource("conf")).resolve()
     try:
@@ -66,11 +66,13 @@ def compose(name: str, overrides: Sequence[str], schema: type[T], folder: Path |
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise ConfigError(f"{' and '.join(missing)} must be given, as {missing[0]}=...")
-        return cast(T, OmegaConf.to_object(merged))
+        settings = cast(T, OmegaConf.to_object(merged))
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_sentence(error)) from None
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_sentence(error, schema)) from None
+    check_limits(settings)
+    return settings
 
 
 def _groups(path: Path) -> set[str]:

@@ -1,13 +1,13 @@
 """What the dataclass of a command says of its keys, and sentences for keys it does not have."""
 
 from collections.abc import Callable, Collection
-from dataclasses import is_dataclass
+from dataclasses import field, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from bionemo_ext.errors import ConfigError
 
@@ -53,6 +53,30 @@ def _check(schema: Any, node: DictConfig, path: str, unknown: Callable[[str], st
             if not isinstance(value, str) or value not in names:
                 raise ConfigError(wrong(key, value, hint))
             node[name] = names[value]
+
+
+def limited(low: float, high: float | None = None, *, default: Any = MISSING) -> Any:
+    """Field of a dataclass whose value must be at least ``low`` and at most ``high``."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def check_limits(settings: Any, path: str = "") -> None:
+    """Refuse a value outside the limits of its field.
+
+    Raises
+    ------
+    ConfigError
+        Names the first such key.
+    """
+    for one in fields(settings):
+        key, value = f"{path}{one.name}", getattr(settings, one.name)
+        if is_dataclass(value):
+            check_limits(value, f"{key}.")
+        low, high = one.metadata.get("low"), one.metadata.get("high")
+        if low is not None and not value >= low:
+            raise ConfigError(f"{key} is {value}, but it must be at least {low}")
+        if high is not None and not value <= high:
+            raise ConfigError(f"{key} is {value}, but it must be at most {high}")
 
 
 def hint_of(schema: type, key: str) -> Any:

@@ -28,11 +28,12 @@ class TokenLoss(MegatronLossReduction):
 
     Parameters
     ----------
-    totals : list of Tensor, optional
-        Each step's (loss sum, token count), shape [2], is appended here: validation adds them up.
+    totals : list of Tensor
+        Of each step (loss sum, chosen tokens, tokens, tokens with padding) over all data parallel
+        ranks, shape [4], is appended here.
     """
 
-    def __init__(self, totals: list[Tensor] | None = None) -> None:
+    def __init__(self, totals: list[Tensor]) -> None:
         super().__init__()
         self.totals = totals
 
@@ -40,15 +41,16 @@ class TokenLoss(MegatronLossReduction):
         """Reduce one micro-batch: losses [B, S] to their sum and count."""
         loss_sum = (losses.float() * batch["loss_mask"]).sum()
         count = batch["loss_mask"].sum()
-        totals = torch.stack([loss_sum.detach(), count])
+        tokens = batch["attention_mask"].sum()
+        padded = torch.full_like(count, batch["attention_mask"].numel())
+        totals = torch.stack([loss_sum.detach(), count, tokens.to(count), padded])
         return loss_sum, count.to(torch.int), {"totals": totals}
 
     def reduce(self, microbatches: Sequence[dict[str, Tensor]]) -> Tensor:
         """Mean loss over the global batch, of all data parallel ranks."""
         totals = torch.stack([m["totals"] for m in microbatches]).sum(0)
         torch.distributed.all_reduce(totals, group=parallel_state.get_data_parallel_group())
-        if self.totals is not None:
-            self.totals.append(totals)
+        self.totals.append(totals)
         return totals[0] / totals[1].clamp(min=1)
 
 
@@ -125,6 +127,7 @@ class MaskedLanguageModel(pl.LightningModule):
         super().__init__()
         self.architecture, self.config = architecture, config
         self.implementation, self.seed = implementation, seed
+        self.training_totals: list[Tensor] = []
         self.validation_totals: list[Tensor] = []
         self.optim = optimizer
         self.optim.connect(self)
@@ -167,17 +170,20 @@ class MaskedLanguageModel(pl.LightningModule):
 
     def training_loss_reduction(self) -> TokenLoss:
         """How NeMo reduces a training batch."""
-        return TokenLoss()
+        return TokenLoss(self.training_totals)
 
     def validation_loss_reduction(self) -> TokenLoss:
         """How NeMo reduces a validation batch."""
         return TokenLoss(self.validation_totals)
 
+    def tokens_seen(self) -> tuple[int, int]:
+        """Tokens of all ranks since the last call, without and with padding."""
+        totals = torch.stack(self.training_totals).sum(0)
+        self.training_totals.clear()
+        return int(totals[2]), int(totals[3])
+
     def validation_loss(self) -> float:
         """Mean loss of all chosen validation tokens since the last call."""
         totals = torch.stack(self.validation_totals).sum(0)
         self.validation_totals.clear()
-        # Only the last pipeline stage has losses.
-        stages = parallel_state.get_pipeline_model_parallel_group()
-        torch.distributed.all_reduce(totals, group=stages)
         return float(totals[0] / totals[1])

@@ -75,9 +75,19 @@ def check(settings: PretrainSettings) -> None:
             f"parallel.tensor {parallel.tensor} x parallel.pipeline {parallel.pipeline} does not "
             f"divide the number of devices, {world}"
         )
-    if settings.model.heads % parallel.tensor:
+    if parallel.pipeline != 1:
         raise ConfigError(
-            f"parallel.tensor {parallel.tensor} does not divide model.heads {settings.model.heads}"
+            f"parallel.pipeline is {parallel.pipeline}; pipeline stages are not supported yet, "
+            "use parallel.tensor"
+        )
+    model = settings.model
+    if model.hidden % model.heads:
+        raise ConfigError(
+            f"model.hidden {model.hidden} is not a multiple of model.heads {model.heads}"
+        )
+    if model.heads % parallel.tensor:
+        raise ConfigError(
+            f"parallel.tensor {parallel.tensor} does not divide model.heads {model.heads}"
         )
     per_pass = settings.micro_batch * (world // model_parallel)
     if settings.global_batch % per_pass:
@@ -85,14 +95,14 @@ def check(settings: PretrainSettings) -> None:
             f"global_batch {settings.global_batch} is not a multiple of micro_batch x data "
             f"parallel size, {per_pass}"
         )
-    if data.max_residues + 2 > settings.model.max_positions:
+    if data.max_residues + 2 > model.max_positions:
         raise ConfigError(
             f"data.max_residues {data.max_residues} with <cls> and <eos> is over "
-            f"model.max_positions {settings.model.max_positions}"
+            f"model.max_positions {model.max_positions}"
         )
-    for key in ("steps", "micro_batch", "global_batch", "validate_every", "checkpoint_every"):
-        if getattr(settings, key) < 1:
-            raise ConfigError(f"{key} is {getattr(settings, key)}, it must be at least 1")
+    betas = settings.optimizer.betas
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ConfigError(f"optimizer.betas is {betas}, but two numbers from 0 to 1 are needed")
     for source in filter(None, (data.train, data.validation)):
         data_path(source)
 
@@ -110,7 +120,10 @@ def _prepare(settings: PretrainSettings, out: Path) -> None:
         print(f"{out} has {newest.name}", flush=True)
     elif out.is_dir() and any(out.iterdir()) and not known.is_file():
         raise CheckpointError(f"{out} is neither empty nor a run's folder; choose another out=")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder {out} cannot be made: {error.strerror}") from None
     partial = out / f".{RUN_FILE}.partial"
     OmegaConf.save(plain, partial)
     partial.replace(known)

@@ -6,6 +6,7 @@ from enum import Enum
 from omegaconf import MISSING
 
 from bionemo_ext.data.store import Crop
+from bionemo_ext.recipes.config_schema import limited
 
 
 class Precision(str, Enum):
@@ -15,17 +16,24 @@ class Precision(str, Enum):
     BF16 = "bf16"
 
 
+class Implementation(str, Enum):
+    """Whose layers a model is made of."""
+
+    LOCAL = "local"
+    TRANSFORMER_ENGINE = "transformer_engine"
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """One file of ``conf/model``."""
 
     name: str = MISSING
-    layers: int = MISSING
-    hidden: int = MISSING
-    heads: int = MISSING
-    ffn: int = 0
-    max_positions: int = 1024
-    implementation: str = "local"
+    layers: int = limited(1)
+    hidden: int = limited(1)
+    heads: int = limited(1)
+    ffn: int = limited(0, default=0)
+    max_positions: int = limited(3, default=1024)
+    implementation: Implementation = Implementation.LOCAL
 
 
 @dataclass(frozen=True)
@@ -34,20 +42,20 @@ class DataSettings:
 
     train: str = MISSING
     validation: str | None = None
-    validation_fraction: float = 0.05
-    max_residues: int = 1022
+    validation_fraction: float = limited(0, 1, default=0.05)
+    max_residues: int = limited(1, default=1022)
     crop: Crop = Crop.START
-    workers: int = 0
+    workers: int = limited(0, default=0)
 
 
 @dataclass(frozen=True)
 class ParallelSettings:
     """One file of ``conf/parallel``. Data parallel is what ``devices * nodes`` leaves."""
 
-    devices: int = 1
-    nodes: int = 1
-    tensor: int = 1
-    pipeline: int = 1
+    devices: int = limited(1, default=1)
+    nodes: int = limited(1, default=1)
+    tensor: int = limited(1, default=1)
+    pipeline: int = limited(1, default=1)
     sequence: bool = False
 
 
@@ -55,14 +63,14 @@ class ParallelSettings:
 class OptimizerSettings:
     """Adam with warm-up and linear decay, as ESM-2 was trained."""
 
-    lr: float = 4e-4
-    min_lr: float = 4e-5
-    warmup_steps: int = 2000
-    decay_steps: int = 450_000
+    lr: float = limited(0, default=4e-4)
+    min_lr: float = limited(0, default=4e-5)
+    warmup_steps: int = limited(0, default=2000)
+    decay_steps: int = limited(1, default=450_000)
     betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
-    eps: float = 1e-8
-    weight_decay: float = 0.01
-    clip: float = 1.0
+    eps: float = limited(0, default=1e-8)
+    weight_decay: float = limited(0, default=0.01)
+    clip: float = limited(0, default=1.0)
 
 
 @dataclass(frozen=True)
@@ -75,11 +83,11 @@ class PretrainSettings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     precision: Precision = Precision.FP32
     out: str = MISSING
-    steps: int = MISSING
-    micro_batch: int = MISSING
-    global_batch: int = MISSING
-    seed: int = 42
-    validate_every: int = MISSING
-    checkpoint_every: int = MISSING
-    keep_checkpoints: int = 2
-    log_every: int = 10
+    steps: int = limited(1)
+    micro_batch: int = limited(1)
+    global_batch: int = limited(1)
+    seed: int = limited(0, default=42)
+    validate_every: int = limited(1)
+    checkpoint_every: int = limited(1)
+    keep_checkpoints: int = limited(1, default=2)
+    log_every: int = limited(1, default=10)

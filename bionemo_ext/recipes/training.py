@@ -61,7 +61,9 @@ def _model(settings: PretrainSettings, on_gpu: bool) -> MaskedLanguageModel:
         dtype=dtype,
     )
     optimizer = megatron_optimizer(settings.optimizer, distributed=on_gpu, dtype=dtype)
-    return MaskedLanguageModel(architecture, config, model.implementation, optimizer, settings.seed)
+    return MaskedLanguageModel(
+        architecture, config, model.implementation.value, optimizer, settings.seed
+    )
 
 
 def _data(settings: PretrainSettings) -> PretrainData:

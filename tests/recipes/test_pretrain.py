@@ -54,6 +54,10 @@ def losses(run):
     return np.array([row["loss"] for row in read_metrics(run) if "loss" in row])
 
 
+def tokens(run):
+    return np.array([row["tokens"] for row in read_metrics(run) if "tokens" in row])
+
+
 @pytest.fixture(scope="module")
 def one_rank(tmp_path_factory, proteins):
     run = tmp_path_factory.mktemp("one") / "run"
@@ -72,6 +76,20 @@ def test_two_ranks_give_the_losses_of_one(one_rank, two_ranks):
     assert len(losses(one_rank)) == STEPS
     np.testing.assert_allclose(losses(two_ranks), losses(one_rank), rtol=0, atol=1e-5)
     assert losses(one_rank)[-1] < losses(one_rank)[0] - 0.2
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ("parallel=tp2", "parallel.sequence=true"),
+        ("parallel=single", "parallel.devices=2"),
+    ],
+    ids=["sequence parallel", "data parallel"],
+)
+def test_other_layouts_give_the_same_losses(tmp_path, proteins, one_rank, layout):
+    pretrain(tmp_path / "run", proteins, *layout, "steps=5")
+    np.testing.assert_allclose(losses(tmp_path / "run"), losses(one_rank)[:5], rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(tokens(tmp_path / "run"), tokens(one_rank)[:5])
 
 
 def test_a_killed_run_resumes_to_the_same_losses(tmp_path, proteins, two_ranks):
