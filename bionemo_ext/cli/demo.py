@@ -1,5 +1,7 @@
 """``bionemo-ext demo``."""
 
+import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -32,5 +34,7 @@ def demo(
             if find_spec(name) is None:
                 raise ModuleNotFoundError(name=name)
 
+    # Ordered to end, it ends what it started on its way out, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     report = run(out, keep=keep)
     typer.echo(f"report: {report.resolve()}")

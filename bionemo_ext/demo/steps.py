@@ -75,7 +75,8 @@ class Steps:
         """
         try:
             peak_mib = _wait(process)
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C or an order to end: no step outlives the demo
+            process.terminate()
             process.wait()
             raise
         step = Step(name, shown(words), time.monotonic() - began, peak_mib)

@@ -1,5 +1,11 @@
 """Steps are real commands; the folder is emptied only if it is a demo's own."""
 
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from bionemo_ext.demo import runner
@@ -32,6 +38,36 @@ def test_a_server_that_does_not_start_is_told(tmp_path):
         Served(Steps(), ["serve", str(tmp_path / "nothing")]),
     ):
         pytest.fail("nothing to serve")
+
+
+def processes_of(folder):
+    """Command lines of this machine's processes that name a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in line:
+            found.append(line)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_nothing_outlives_a_demo_that_is_ended(tmp_path):
+    words = [sys.executable, "-m", "bionemo_ext", "demo", "--out", str(tmp_path / "demo")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as demo:
+        for line in demo.stdout:
+            if line.startswith("== pretrain"):
+                break
+        time.sleep(2)
+        assert len(processes_of(tmp_path)) >= 2
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(timeout=60) == 128 + signal.SIGTERM
+    deadline = time.monotonic() + 20
+    while processes_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes_of(tmp_path) == []
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path, refusal):
