@@ -1,5 +1,6 @@
 """Start a command once a rank on this machine, and end all ranks when one ends badly."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ def run_ranks(arguments: Sequence[str], ranks: int) -> None:
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
     os.environ[LAUNCHER] = str(os.getpid())
+    # The elastic agent logs each rank that fails; what went wrong the rank has told itself.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         elastic_launch(config, sys.executable)("-m", "bionemo_ext", *arguments)
     except ChildFailedError as error:

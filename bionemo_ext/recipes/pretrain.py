@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -12,7 +13,7 @@ from bionemo_ext.recipes.config import compose
 from bionemo_ext.recipes.quiet import quieten
 from bionemo_ext.recipes.ranks import end_with_launcher, in_rank
 from bionemo_ext.recipes.runs import RUN_FILE, checkpoint_step, newest_checkpoint
-from bionemo_ext.recipes.settings import PretrainSettings
+from bionemo_ext.recipes.settings import Implementation, PretrainSettings
 from bionemo_ext.resources import data_path
 
 
@@ -75,12 +76,23 @@ def check(settings: PretrainSettings) -> None:
             f"parallel.tensor {parallel.tensor} x parallel.pipeline {parallel.pipeline} does not "
             f"divide the number of devices, {world}"
         )
+    if parallel.nodes > 1:
+        raise ConfigError(
+            f"parallel.nodes is {parallel.nodes}: start one process a device on every node, with "
+            "torchrun or Slurm"
+        )
     if parallel.pipeline != 1:
         raise ConfigError(
             f"parallel.pipeline is {parallel.pipeline}; pipeline stages are not supported yet, "
             "use parallel.tensor"
         )
     model = settings.model
+    engine = model.implementation is Implementation.TRANSFORMER_ENGINE
+    if engine and find_spec("transformer_engine") is None:
+        raise ConfigError(
+            "model.implementation=transformer_engine needs the package transformer-engine, which "
+            "is for NVIDIA GPUs; local runs everywhere"
+        )
     if model.hidden % model.heads:
         raise ConfigError(
             f"model.hidden {model.hidden} is not a multiple of model.heads {model.heads}"
