@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import re
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ from typing import IO, Self
 
 from bionemo_ext.errors import CheckpointError, RunError
 from bionemo_ext.serving.binaries import TIED_TO_PARENT, find_binaries
+from bionemo_ext.serving.diagnosis import why_it_ended, why_nothing_starts
 
 _SHM = Path("/dev/shm")  # noqa: S108 (the place where POSIX shared memory lives)
 # What Triton calls its regions by default; ours add a word of their own, so that cleaning up
@@ -33,10 +33,6 @@ _WITHOUT_GPU = ("--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0")
 _HARMLESS = "CudaDriverHelper has not been initialized"
 _STOP_S = 20
 _KEPT_LINES = 400
-_LOAD_FAILED = re.compile(r"failed to load '([^']+)' version \d+: (.*)")
-_BIND_FAILED = re.compile(
-    r"[Ff]ailed to (?:start|bind|create) .*(?:address|socket|port|[Ss]ervice)"
-)
 
 
 class LogLevel(str, Enum):
@@ -206,7 +202,7 @@ class LocalServer:
         if self._process is not None and self._process.poll() is not None:
             if self._reader is not None:
                 self._reader.join(timeout=5)
-            raise RunError(self._why_it_ended())
+            raise RunError(why_it_ended(self.log, self._process.returncode))
 
     def __enter__(self) -> Self:
         return self.start()
@@ -267,6 +263,9 @@ class LocalServer:
         deadline = time.monotonic() + self.startup_s
         while not self._answers():
             self.check()
+            # tritonserver would wait for a model process that could never start.
+            if reason := why_nothing_starts(self.log):
+                raise RunError(reason)
             if time.monotonic() > deadline:
                 raise RunError(f"the server was not ready within {self.startup_s:g} s")
             time.sleep(0.05)
@@ -280,23 +279,3 @@ class LocalServer:
             return False
         finally:
             connection.close()
-
-    def _why_it_ended(self) -> str:
-        """One sentence out of the log."""
-        for line in self._log:
-            if match := _LOAD_FAILED.search(line):
-                name, reason = match.groups()
-                return f"the model {name!r} does not load: {_innermost(reason)}"
-            if _BIND_FAILED.search(line):
-                return f"the server could not listen: {line.partition('] ')[2] or line}"
-        code = self._process.returncode if self._process else None
-        errors = [line for line in self._log if line.startswith("E")]
-        last = (errors or list(self._log) or ["it left no log"])[-1]
-        return f"the server ended with exit code {code}: {last.partition('] ')[2] or last}"
-
-
-def _innermost(reason: str) -> str:
-    """Strip Triton's and Python's own words from the message of a model's exception."""
-    # A quoted text: what follows the first escaped line break is Python's trace.
-    message = reason.strip('"').partition(r"\n")[0]
-    return re.sub(r"^(?:(?:Internal|[A-Za-z_]*Error|[A-Z_]+): )+", "", message).strip()

@@ -14,6 +14,7 @@ from bionemo_ext.client import Client
 from bionemo_ext.contract import SEQUENCE, Endpoint, TensorSpec, to_pbtxt
 from bionemo_ext.errors import CheckpointError, RunError
 from bionemo_ext.serving import LocalServer
+from bionemo_ext.serving.binaries import Binaries
 
 pytestmark = pytest.mark.server
 
@@ -90,6 +91,24 @@ def test_a_model_that_does_not_load_is_named(tmp_path):
     assert str(caught.value) == "the model 'echo' does not load: the weights are made of cheese"
 
 
+def test_a_python_without_its_library_is_named(tmp_path, monkeypatch):
+    """As where Python 3.11 was built without a shared library: the stub cannot be loaded."""
+    make_backends = Binaries.make_backends
+
+    def without_library(self: Binaries, folder: Path) -> None:
+        make_backends(self, folder)
+        stub = folder / "python" / self.stub.name
+        patched = stub.read_bytes().replace(b"libpython3.11.so", b"libpython3.99.so")
+        stub.write_bytes(patched)
+
+    monkeypatch.setattr(Binaries, "make_backends", without_library)
+    with (
+        pytest.raises(RunError, match=r"lacks the library libpython3\.99\.so"),
+        LocalServer(make_repository(tmp_path, ECHO), startup_s=60),
+    ):
+        pass
+
+
 def test_a_server_that_was_killed_is_noticed(tmp_path):
     before = regions()
     with LocalServer(make_repository(tmp_path, ECHO)) as server:
@@ -103,7 +122,8 @@ def test_a_server_that_was_killed_is_noticed(tmp_path):
 
 
 def test_the_server_does_not_outlive_its_program(tmp_path):
-    repository = make_repository(tmp_path, ECHO)
+    repository = make_repository(tmp_path / "repository", ECHO)
+    (tmp_path / "temporary").mkdir()
     program = (
         "import sys; from bionemo_ext.serving import LocalServer; "
         "server = LocalServer(sys.argv[1]).start(); print(server.pid, flush=True); input()"
@@ -115,6 +135,10 @@ def test_the_server_does_not_outlive_its_program(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env={
+            **os.environ,
+            "TMPDIR": str(tmp_path / "temporary"),
+        },  # killed, it cannot remove its folder
     )
     pid = int(parent.stdout.readline())
     parent.kill()
