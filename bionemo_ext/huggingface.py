@@ -149,13 +149,7 @@ def read_folder(folder: Path) -> tuple[ESM2Config, State]:
     except ValueError as error:
         raise CheckpointError(f"{folder / 'config.json'} is not JSON: {error}") from None
     config = ESM2Config.from_huggingface(raw)
-    try:
-        state = load_file(folder / "model.safetensors")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{folder / 'model.safetensors'} is damaged or cut short: {error}"
-        ) from None
-    state = _without_copies(state)
+    state = _without_copies(load_tensors(folder / "model.safetensors"))
     _check(state, config)
     return config, state
 
@@ -173,9 +167,34 @@ def write_folder(folder: Path, config: ESM2Config, state: Mapping[str, Tensor]) 
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     (partial / "config.json").write_text(json.dumps(config.huggingface(), indent=2) + "\n")
-    save_file(dict(state), partial / "model.safetensors", metadata={"format": "pt"})
+    save_tensors(partial / "model.safetensors", state)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
+
+
+def load_tensors(path: Path) -> State:
+    """Read a safetensors file.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or cut short: {error}") from None
+
+
+def save_tensors(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file that whoever may read its folder may read.
+
+    safetensors itself makes the file private, which a server under another user cannot load.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(dict(state), path, metadata={"format": "pt"})
+    path.chmod(mode)
 
 
 def inverse_frequencies(head_dim: int) -> Tensor:

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bionemo_ext.errors import CheckpointError
+from bionemo_ext.huggingface import load_tensors, save_tensors
 from bionemo_ext.inference.packing import Encoded
 
 
@@ -143,7 +142,7 @@ def save_task(folder: Path, spec: TaskSpec, head: Head) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # The weights first: a folder with task.json is whole.
     (folder / "task.json").unlink(missing_ok=True)
-    save_file(head.state_dict(), folder / ".head.partial")
+    save_tensors(folder / ".head.partial", head.state_dict())
     (folder / ".head.partial").replace(folder / "head.safetensors")
     (folder / ".task.partial").write_text(json.dumps(asdict(spec), indent=2) + "\n")
     (folder / ".task.partial").replace(folder / "task.json")
@@ -161,12 +160,7 @@ def load_task(folder: Path) -> tuple[TaskSpec, Head]:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} is not the folder of a task: {name} is missing")
     spec = _read_spec(folder / "task.json")
-    try:
-        state = load_file(folder / "head.safetensors")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{folder / 'head.safetensors'} is damaged or cut short: {error}"
-        ) from None
+    state = load_tensors(folder / "head.safetensors")
     head = Head(spec).eval()
     try:
         head.load_state_dict(state, strict=True)

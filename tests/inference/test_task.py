@@ -51,6 +51,11 @@ def test_a_task_comes_back_as_it_was(task, tiny_hf_folder):
             np.testing.assert_allclose(found, head(hidden)[0].detach() * 9 + 50, atol=1e-4)
 
 
+def test_whoever_may_read_the_folder_may_read_the_head(task):
+    # The server in a container is another user than the one who trained.
+    assert (task / "head.safetensors").stat().st_mode == (task / "task.json").stat().st_mode
+
+
 def test_a_damaged_task_is_one_sentence(task):
     text = (task / "task.json").read_text()
     (task / "task.json").write_text(json.dumps(json.loads(text) | {"input_size": 65}))
