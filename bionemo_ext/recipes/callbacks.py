@@ -37,9 +37,16 @@ class WholeCheckpoints(pl.Callback):
     def __init__(self, folder: Path, every: int, keep: int) -> None:
         self.folder, self.every, self.keep = folder, every, keep
 
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Forget how far the validation before the checkpoint came: the next one is whole too."""
+        trainer.fit_loop.epoch_loop.val_loop.batch_progress.reset()
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Save when it is time."""
-        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
+        last = trainer.global_step == trainer.max_steps
+        if last:
+            trainer.should_stop = True  # has Lightning validate once more, in a resumed run too
+        if last or trainer.global_step % self.every == 0:
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
@@ -74,6 +81,7 @@ class Figures(pl.Callback):
         self.run, self.every = run, every
         self.tokens, self.padded = 0, 0
         self.began = self.seconds_before = 0.0
+        self.validated: set[float] = set()
         self.file: IO[str] | None = None
         self.progress: Progress | None = None
 
@@ -83,6 +91,8 @@ class Figures(pl.Callback):
         if not trainer.is_global_zero:
             return
         kept = [r for r in read_metrics(self.run) if r["step"] <= trainer.global_step]
+        # A run that goes on from a step where validation is due validates there again.
+        self.validated = {r["step"] for r in kept if "val_loss" in r}
         self.seconds_before = max((r["seconds"] for r in kept), default=0.0)
         self.tokens = max((r.get("tokens", 0) for r in kept), default=0)
         path = self.run / METRICS_FILE
@@ -131,7 +141,7 @@ class Figures(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the loss over the whole validation set."""
         loss = pl_module.validation_loss()
-        if self.file is None:
+        if self.file is None or trainer.global_step in self.validated:
             return
         perplexity = math.exp(loss)
         self._write(

@@ -78,8 +78,8 @@ def check(settings: PretrainSettings) -> None:
         )
     if parallel.nodes > 1:
         raise ConfigError(
-            f"parallel.nodes is {parallel.nodes}: start one process a device on every node, with "
-            "torchrun or Slurm"
+            f"parallel.nodes is {parallel.nodes}, but this command starts the ranks of one node "
+            "only"
         )
     if parallel.pipeline != 1:
         raise ConfigError(

@@ -63,7 +63,7 @@ class ParallelSettings:
 class OptimizerSettings:
     """Adam with warm-up and linear decay, as ESM-2 was trained."""
 
-    lr: float = limited(0, default=4e-4)
+    lr: float = limited(1e-12, default=4e-4)
     min_lr: float = limited(0, default=4e-5)
     warmup_steps: int = limited(0, default=2000)
     decay_steps: int = limited(1, default=450_000)

@@ -25,7 +25,7 @@ STEPS = 20
 SMALL = [
     "model.name=tiny", "model.layers=2", "model.hidden=64", "model.heads=4",
     "data.max_residues=100", f"steps={STEPS}", "micro_batch=4", "global_batch=8",
-    "validate_every=10", "checkpoint_every=5", "optimizer.warmup_steps=2",
+    "validate_every=5", "checkpoint_every=5", "optimizer.warmup_steps=2",
 ]  # fmt: skip
 
 
@@ -56,6 +56,10 @@ def losses(run):
 
 def tokens(run):
     return np.array([row["tokens"] for row in read_metrics(run) if "tokens" in row])
+
+
+def validations(run):
+    return [(row["step"], row["val_loss"]) for row in read_metrics(run) if "val_loss" in row]
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +116,7 @@ def test_a_killed_run_resumes_to_the_same_losses(tmp_path, proteins, two_ranks):
     output = pretrain(run, proteins, "parallel=tp2")
     assert "has step-000000" in output
     np.testing.assert_array_equal(losses(run), losses(two_ranks))
+    assert validations(run) == validations(two_ranks)
     assert weights_equal(run, two_ranks, atol=0)
 
 
@@ -124,6 +129,10 @@ def test_a_checkpoint_of_two_ranks_goes_on_at_one(tmp_path, proteins, one_rank, 
     (run / "run.yaml").write_text((two_ranks / "run.yaml").read_text())
     pretrain(run, proteins, "parallel=single")
     np.testing.assert_allclose(losses(run), losses(one_rank)[10:], rtol=0, atol=1e-5)
+    # Validation was due at the checkpoint: it is done there, and over the whole set.
+    assert [step for step, _ in validations(run)] == [10, 15, 20]
+    expected = [loss for step, loss in validations(one_rank) if step >= 10]
+    np.testing.assert_allclose([loss for _, loss in validations(run)], expected, atol=1e-5)
     assert weights_equal(run, one_rank, atol=1e-4)
 
 
@@ -141,7 +150,7 @@ def test_the_exported_model_has_the_reported_validation_loss(one_rank, proteins)
     chosen = batch["loss_mask"].bool()
     loss = torch.nn.functional.cross_entropy(logits[chosen], batch["labels"][chosen])
     reported = [row["val_loss"] for row in read_metrics(one_rank) if "val_loss" in row]
-    assert len(reported) == STEPS // 10
+    assert len(reported) == STEPS // 5
     assert float(loss) == pytest.approx(reported[-1], abs=1e-4)
 
 

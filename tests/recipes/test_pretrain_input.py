@@ -14,7 +14,7 @@ MISTAKES = {
     "missing": (["data=fasta"], "data.train must be given, as data.train=..."),
     "below its limit": (["steps=0"], "steps is 0, but it must be at least 1"),
     "negative seed": (["seed=-1"], "seed is -1, but it must be at least 0"),
-    "not a rate": (["optimizer.lr=nan"], "optimizer.lr is nan, but it must be at least 0"),
+    "not a rate": (["optimizer.lr=nan"], "optimizer.lr is nan, but it must be at least 1e-12"),
     "no devices": (["parallel.devices=0"], "parallel.devices is 0, but it must be at least 1"),
     "a share over 1": (
         ["data.validation_fraction=2"],
@@ -33,6 +33,10 @@ MISTAKES = {
     "data parallel": (
         ["parallel.devices=4"],
         "global_batch 16 is not a multiple of micro_batch x data parallel size, 32",
+    ),
+    "several nodes": (
+        ["parallel.nodes=2", "micro_batch=8"],
+        "parallel.nodes is 2, but this command starts the ranks of one node only",
     ),
     "tensor and devices": (
         ["parallel.tensor=2", "parallel.devices=3"],
