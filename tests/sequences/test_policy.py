@@ -94,7 +94,8 @@ def test_genes_of_random_bases_are_refused(bases, all_four):
 def test_short_or_one_sided_sequences_are_proteins():
     assert clean_sequence(DNA[:39], "peptide") == DNA[:39]
     assert clean_sequence("A" * 100, "poly-alanine") == "A" * 100
-    assert clean_sequence(DNA + "M", "p") == DNA + "M"
+    for letter in set(ESM2.residues) - set("ACGTUN"):
+        assert clean_sequence(DNA + letter, "p") == DNA + letter
 
 
 def test_no_real_protein_is_taken_for_nucleotides(shared_data):
