@@ -51,8 +51,8 @@ def read_fasta(
     Parameters
     ----------
     source : path, "-" or binary stream
-        ``-`` is standard input. Gzip, bzip2, xz and (where its program is installed) zstd are
-        recognised by their content; a UTF-8 byte order mark is ignored. A stream is left open.
+        ``-`` is standard input. Gzip, bzip2, xz and zstd are recognised by their content; a UTF-8
+        byte order mark is ignored. A stream is left open.
     policy : SequencePolicy, optional
         See :func:`bionemo_ext.sequences.policy.clean_sequence`; the length is not looked at.
     unique : bool

@@ -10,6 +10,7 @@ import sys
 import tracemalloc
 
 import pytest
+from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def read(data, tmp_path, **options):
         TEXT.replace(b"GGA", b"gG a*"),
     ],
 )
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress, zstd.compress])
 def test_any_ending_any_compression_and_any_source(data, pack, tmp_path):
     packed = pack(data)
     assert read(packed, tmp_path) == RECORDS
@@ -158,6 +159,7 @@ BAD = {
     "gzip header alone": (PACKED[:5], FastaError, "cannot be read: Compressed file ended"),
     "wrong checksum": (PACKED[:-8] + b"abcdefgh", FastaError, "cannot be read: CRC check failed"),
     "cut xz": (lzma.compress(LONG)[:-9], FastaError, "cannot be read: Compressed file ended"),
+    "cut zstd": (zstd.compress(LONG)[:-9], FastaError, "cannot be read: Compressed file ended"),
     "cut bz2": (bz2.compress(LONG)[:-9], FastaError, "cannot be read: Compressed file ended"),
 }  # fmt: skip
 
