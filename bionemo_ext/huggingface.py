@@ -40,6 +40,8 @@ class ESM2Config:
         Width of the feed-forward layer; 4 x hidden when 0.
     max_positions : int
         Tokens a sequence may have, ``<cls>`` and ``<eos>`` among them.
+    norm_epsilon : float
+        Added to the variance in every LayerNorm.
     """
 
     layers: int
@@ -47,6 +49,7 @@ class ESM2Config:
     heads: int
     ffn: int = 0
     max_positions: int = 1024
+    norm_epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
         if not self.ffn:
@@ -78,7 +81,7 @@ class ESM2Config:
             "intermediate_size": self.ffn,
             "max_position_embeddings": self.max_positions + 2,
             "position_embedding_type": "rotary",
-            "layer_norm_eps": 1e-5,
+            "layer_norm_eps": self.norm_epsilon,
             "emb_layer_norm_before": False,
             "token_dropout": True,
             "hidden_dropout_prob": 0.0,
@@ -104,7 +107,6 @@ class ESM2Config:
             "vocab_size": len(ESM2),
             "position_embedding_type": "rotary",
             "token_dropout": True,
-            "layer_norm_eps": 1e-5,
         }
         for key, value in expected.items():
             if config.get(key) != value:
@@ -121,6 +123,7 @@ class ESM2Config:
                 heads=config["num_attention_heads"],
                 ffn=config["intermediate_size"],
                 max_positions=config.get("max_position_embeddings", 1026) - 2,
+                norm_epsilon=config["layer_norm_eps"],
             )
         except KeyError as error:
             raise CheckpointError(f"config.json has no key {error}") from None
@@ -168,8 +171,33 @@ def write_folder(folder: Path, config: ESM2Config, state: Mapping[str, Tensor]) 
     partial.mkdir(parents=True)
     (partial / "config.json").write_text(json.dumps(config.huggingface(), indent=2) + "\n")
     save_tensors(partial / "model.safetensors", state)
+    for name, text in _tokenizer_files().items():
+        (partial / name).write_text(text)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
+
+
+def _tokenizer_files() -> dict[str, str]:
+    """What ``transformers.AutoTokenizer`` needs to tokenize as :data:`ESM2` does."""
+    special = {
+        f"{name}_token": token
+        for name, token in zip(
+            ("cls", "eos", "pad", "mask", "unk"),
+            (ESM2.bos, ESM2.eos, ESM2.pad, ESM2.mask, ESM2.unk),
+            strict=True,
+        )
+    }
+    config = {
+        **special,
+        "tokenizer_class": "EsmTokenizer",
+        "model_max_length": ESM2.max_residues + 2,
+        "clean_up_tokenization_spaces": True,
+    }
+    return {
+        "vocab.txt": "\n".join(ESM2.tokens),
+        "special_tokens_map.json": json.dumps(special, indent=2) + "\n",
+        "tokenizer_config.json": json.dumps(config, indent=2) + "\n",
+    }
 
 
 def load_tensors(path: Path) -> State:

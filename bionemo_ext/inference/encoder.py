@@ -24,7 +24,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # Share of tokens that were <mask> when ESM-2 was trained: 15% chosen, 80% of these masked.
 _TRAINING_MASK_RATIO = 0.15 * 0.8
-_EPSILON = 1e-5
 
 
 class Encoder:
@@ -197,7 +196,7 @@ class Encoder:
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        return F.layer_norm(x, x.shape[-1:], weight, bias, _EPSILON)
+        return F.layer_norm(x, x.shape[-1:], weight, bias, self.config.norm_epsilon)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, offsets: Sequence[int]) -> Tensor:

@@ -44,7 +44,7 @@ def megatron_config(
         hidden_size=config.hidden,
         num_attention_heads=config.heads,
         ffn_hidden_size=config.ffn,
-        layernorm_epsilon=1e-5,
+        layernorm_epsilon=config.norm_epsilon,
         hidden_dropout=0.0,
         attention_dropout=0.0,
         add_bias_linear=True,

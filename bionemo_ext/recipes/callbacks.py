@@ -143,7 +143,7 @@ class Figures(pl.Callback):
         loss = pl_module.validation_loss()
         if self.file is None or trainer.global_step in self.validated:
             return
-        perplexity = math.exp(loss)
+        perplexity = math.exp(min(loss, 700))  # a run that diverged is still written down
         self._write(
             {"step": trainer.global_step, "val_loss": loss, "val_perplexity": perplexity},
             echo=True,

@@ -11,15 +11,19 @@ _PR_SET_PDEATHSIG = 1
 
 
 def in_rank() -> bool:
-    """Whether this process is a rank that somebody launched (this module, torchrun, Slurm)."""
+    """Whether this process is a rank that our launcher or torchrun started."""
     return "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def launched_by_us() -> bool:
+    """Whether our launcher started this rank, having checked and prepared the run."""
+    return LAUNCHER in os.environ
 
 
 def end_with_launcher() -> None:
     """Have the kernel end this rank when our launcher is killed, so that none trains on alone."""
-    launcher = os.environ.get(LAUNCHER)
-    if launcher is None or sys.platform != "linux":
+    if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(launcher):  # it died before the kernel was asked
+    if os.getppid() != int(os.environ[LAUNCHER]):  # it died before the kernel was asked
         os.kill(os.getpid(), signal.SIGKILL)

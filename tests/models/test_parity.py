@@ -183,7 +183,21 @@ def test_transformers_loads_what_we_write(references, tmp_path):
     tokens, mask, _ = batch()
     with torch.no_grad():
         logits = model.eval()(tokens, mask).logits
-    torch.testing.assert_close(logits, expected.logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits, expected.logits, rtol=0, atol=1e-4)
+
+
+def test_the_exported_folder_brings_its_tokenizer(references, tmp_path):
+    from transformers import AutoTokenizer
+
+    from bionemo_ext.models.folder import read_folder, write_folder
+
+    write_folder(tmp_path / "ours", *read_folder(references["8M"][0]))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "ours")
+    assert len(tokenizer) == len(ESM2)
+    for sequence in ("MKTVRQG", "ACDEFGHIKLMNPQRSTVWYXBUZO.-"):
+        assert tokenizer(sequence)["input_ids"] == ESM2.encode(sequence).tolist()
+    assert tokenizer.mask_token_id == ESM2.mask_id
+    assert tokenizer.pad_token_id == ESM2.pad_id
 
 
 def test_published_sizes():

@@ -197,14 +197,15 @@ MODELS = {  # layers, hidden and heads as published
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (resource("conf") / "model").iterdir()))
 def test_every_shipped_model(name):
-    model = compose("pretrain", [f"model={name}"], PretrainSettings).model
+    words = ["recipe=esm2", f"model={name}", "data.train=x.fasta", "out=x"]
+    model = compose("pretrain", words, PretrainSettings).model
     assert model.name == name
     if name in MODELS:
         assert (model.layers, model.hidden, model.heads) == MODELS[name]
 
 
 def test_shipped_choices_take_the_words_that_users_write():
-    words = ["precision=bf16", "data.crop=random", "parallel=single", "data=demo"]
+    words = ["recipe=demo", "precision=bf16", "data.crop=random", "parallel=single", "data=demo"]
     composed = compose("pretrain", words, PretrainSettings)
     assert (composed.precision, composed.data.crop) == (Precision.BF16, Crop.RANDOM)
     assert composed.parallel.devices == 1

@@ -23,7 +23,7 @@ from bionemo_ext.sequences import ESM2, read_fasta
 
 STEPS = 20
 SMALL = [
-    "model.name=tiny", "model.layers=2", "model.hidden=64", "model.heads=4",
+    "recipe=demo", "model.name=tiny", "model.layers=2", "model.hidden=64", "model.heads=4",
     "data.max_residues=100", f"steps={STEPS}", "micro_batch=4", "global_batch=8",
     "validate_every=5", "checkpoint_every=5", "optimizer.warmup_steps=2",
 ]  # fmt: skip
@@ -154,6 +154,19 @@ def test_the_exported_model_has_the_reported_validation_loss(one_rank, proteins)
     assert float(loss) == pytest.approx(reported[-1], abs=1e-4)
 
 
+def test_ranks_that_torchrun_started(tmp_path, proteins, one_rank):
+    run = tmp_path / "run"
+    _, *words = command(run, proteins, "parallel=tp2", "steps=5")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *torchrun, *words], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    np.testing.assert_allclose(losses(run), losses(one_rank)[:5], rtol=0, atol=1e-5)
+    assert (run / "run.yaml").is_file()
+    assert (run / "huggingface" / "model.safetensors").is_file()
+
+
 def test_a_finished_run_is_left_as_it_is(one_rank, proteins):
     before = (one_rank / "metrics.jsonl").read_text()
     output = pretrain(one_rank, proteins, "parallel=single")
@@ -167,6 +180,9 @@ def test_another_model_is_not_resumed(one_rank, proteins):
     )
     assert done.returncode == 2
     assert "another model" in done.stderr
+    changed = command(one_rank, proteins, "seed=1")
+    done = subprocess.run(changed, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "another seed" in done.stderr) == (2, True)
     assert "Traceback" not in done.stderr
 
 

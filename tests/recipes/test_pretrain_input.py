@@ -2,14 +2,14 @@
 
 import pytest
 
-from bionemo_ext.recipes import pretrain
 from bionemo_ext.recipes.config import compose
+from bionemo_ext.recipes.preflight import check
 from bionemo_ext.recipes.settings import PretrainSettings
 
 MISTAKES = {
     "unknown key": (["model.hiden=64"], "there is no key model.hiden; did you mean model.hidden?"),
     "not a word": (["steps"], "'steps' is not of the form key=value"),
-    "unknown choice": (["recipe=dmeo"], "there is no recipe 'dmeo'; choose one of demo"),
+    "unknown choice": (["recipe=dmeo"], "there is no recipe 'dmeo'; choose one of demo, esm2"),
     "wrong type": (["steps=many"], "steps is 'many', but a whole number is needed"),
     "missing": (["data=fasta"], "data.train must be given, as data.train=..."),
     "below its limit": (["steps=0"], "steps is 0, but it must be at least 1"),
@@ -36,7 +36,8 @@ MISTAKES = {
     ),
     "several nodes": (
         ["parallel.nodes=2", "micro_batch=8"],
-        "parallel.nodes is 2, but this command starts the ranks of one node only",
+        "parallel.nodes is 2, but this command starts the ranks of one node only; "
+        "start it with torchrun on every node",
     ),
     "tensor and devices": (
         ["parallel.tensor=2", "parallel.devices=3"],
@@ -60,13 +61,13 @@ MISTAKES = {
 @pytest.mark.parametrize(("words", "sentence"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_one_sentence_and_nothing_is_written(refusal, tmp_path, words, sentence):
     out = tmp_path / "run"
-    assert refusal("pretrain", f"out={out}", *words) == (2, sentence)
+    assert refusal("pretrain", "recipe=demo", f"out={out}", *words) == (2, sentence)
     assert not out.exists()
 
 
 def test_a_folder_with_other_files_is_left_alone(refusal, tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    code, sentence = refusal("pretrain", f"out={tmp_path}")
+    code, sentence = refusal("pretrain", "recipe=demo", f"out={tmp_path}")
     assert (code, sentence) == (
         2,
         f"{tmp_path} is neither empty nor a run's folder; choose another out=",
@@ -77,11 +78,16 @@ def test_a_folder_with_other_files_is_left_alone(refusal, tmp_path):
 def test_a_file_is_not_a_folder(refusal, tmp_path):
     path = tmp_path / "run"
     path.write_text("a file")
-    code, sentence = refusal("pretrain", f"out={path}")
+    code, sentence = refusal("pretrain", "recipe=demo", f"out={path}")
     assert (code, sentence) == (2, f"the folder {path} cannot be made: File exists")
     assert path.read_text() == "a file"
 
 
 @pytest.mark.parametrize("words", [["parallel=single"], ["parallel.devices=4", "micro_batch=8"]])
 def test_layouts_that_work_are_not_refused(words):
-    pretrain.check(compose("pretrain", words, PretrainSettings))
+    check(compose("pretrain", ["recipe=demo", *words], PretrainSettings))
+
+
+def test_a_recipe_must_be_named(refusal):
+    sentence = "You must specify 'recipe', e.g, recipe=<OPTION> Available options: demo esm2"
+    assert refusal("pretrain", "out=runs/x") == (2, sentence)

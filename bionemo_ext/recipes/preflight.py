@@ -1,0 +1,82 @@
+"""What a pretraining run is refused for before anything is started or written."""
+
+from importlib.util import find_spec
+
+from bionemo_ext.errors import ConfigError
+from bionemo_ext.recipes.settings import Implementation, ModelSettings, PretrainSettings
+from bionemo_ext.resources import data_path
+
+
+def check(settings: PretrainSettings, *, launched: bool = False) -> None:
+    """Refuse settings that do not go together.
+
+    Parameters
+    ----------
+    settings : PretrainSettings
+        The run.
+    launched : bool
+        Whether somebody else has started the ranks, so that several nodes are theirs to start.
+
+    Raises
+    ------
+    ConfigError
+        Names the keys that do not go together.
+    DataError
+        If there is no such training or validation data.
+    """
+    _check_model(settings.model)
+    _check_ranks(settings, launched)
+    if settings.data.max_residues + 2 > settings.model.max_positions:
+        raise ConfigError(
+            f"data.max_residues {settings.data.max_residues} with <cls> and <eos> is over "
+            f"model.max_positions {settings.model.max_positions}"
+        )
+    betas = settings.optimizer.betas
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ConfigError(f"optimizer.betas is {betas}, but two numbers from 0 to 1 are needed")
+    for source in filter(None, (settings.data.train, settings.data.validation)):
+        data_path(source)
+
+
+def _check_model(model: ModelSettings) -> None:
+    engine = model.implementation is Implementation.TRANSFORMER_ENGINE
+    if engine and find_spec("transformer_engine") is None:
+        raise ConfigError(
+            "model.implementation=transformer_engine needs the package transformer-engine, which "
+            "is for NVIDIA GPUs; local runs everywhere"
+        )
+    if model.hidden % model.heads:
+        raise ConfigError(
+            f"model.hidden {model.hidden} is not a multiple of model.heads {model.heads}"
+        )
+
+
+def _check_ranks(settings: PretrainSettings, launched: bool) -> None:
+    parallel = settings.parallel
+    world = parallel.devices * parallel.nodes
+    model_parallel = parallel.tensor * parallel.pipeline
+    if world % model_parallel:
+        raise ConfigError(
+            f"parallel.tensor {parallel.tensor} x parallel.pipeline {parallel.pipeline} does not "
+            f"divide the number of devices, {world}"
+        )
+    if parallel.nodes > 1 and not launched:
+        raise ConfigError(
+            f"parallel.nodes is {parallel.nodes}, but this command starts the ranks of one node "
+            "only; start it with torchrun on every node"
+        )
+    if parallel.pipeline != 1:
+        raise ConfigError(
+            f"parallel.pipeline is {parallel.pipeline}; pipeline stages are not supported yet, "
+            "use parallel.tensor"
+        )
+    if settings.model.heads % parallel.tensor:
+        raise ConfigError(
+            f"parallel.tensor {parallel.tensor} does not divide model.heads {settings.model.heads}"
+        )
+    per_pass = settings.micro_batch * (world // model_parallel)
+    if settings.global_batch % per_pass:
+        raise ConfigError(
+            f"global_batch {settings.global_batch} is not a multiple of micro_batch x data "
+            f"parallel size, {per_pass}"
+        )
