@@ -72,17 +72,17 @@ def export(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        take_huggingface(source, partial / "huggingface")
-        endpoints = _write_repository(partial, tasks, dtype)
+        encoder = Encoder.load(take_huggingface(source, partial / "huggingface"))
+        endpoints = _write_repository(partial, encoder, tasks, dtype)
         _swap(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return endpoints
 
 
-def _write_repository(folder: Path, tasks: Sequence[Path], dtype: str) -> list[Endpoint]:
-    huggingface = folder / "huggingface"
-    encoder = Encoder.load(huggingface)  # refuses what could not be served
+def _write_repository(
+    folder: Path, encoder: Encoder, tasks: Sequence[Path], dtype: str
+) -> list[Endpoint]:
     limit = encoder.config.max_positions - 2  # without <cls> and <eos>
     infos = [_task_info(path, encoder.digest) for path in tasks]
     names = [info.name for info in infos]
@@ -91,7 +91,7 @@ def _write_repository(folder: Path, tasks: Sequence[Path], dtype: str) -> list[E
 
     host = encoder_endpoint(encoder.hidden_size, limit, infos, digest=encoder.digest, dtype=dtype)
     version = _write_endpoint(folder / "triton", host, HOST)
-    copy_huggingface(huggingface, version / ENCODER_FOLDER)
+    copy_huggingface(folder / "huggingface", version / ENCODER_FOLDER)
     for path, name in zip(tasks, names, strict=True):
         for file in ("task.json", "head.safetensors"):
             target = version / TASKS_FOLDER / name / file

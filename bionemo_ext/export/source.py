@@ -10,7 +10,7 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 
 
-def take_huggingface(source: Path, out: Path) -> None:
+def take_huggingface(source: Path, out: Path) -> Path:
     """Write the Hugging Face folder of ``source`` to ``out``.
 
     Parameters
@@ -19,6 +19,12 @@ def take_huggingface(source: Path, out: Path) -> None:
         A Hugging Face folder, or a run folder or checkpoint of pretraining.
     out : Path
         A new folder.
+
+    Returns
+    -------
+    Path
+        The folder to read the model from: ``source`` itself where it is a Hugging Face folder, so
+        that an error names what the user gave.
 
     Raises
     ------
@@ -31,7 +37,7 @@ def take_huggingface(source: Path, out: Path) -> None:
         raise CheckpointError(f"there is no folder {source}")
     if (source / WEIGHTS).is_file() or (source / CONFIG).is_file():
         copy_huggingface(source, out)
-        return
+        return source
     try:
         from bionemo_ext.recipes.checkpoint import to_huggingface
     except ModuleNotFoundError as error:
@@ -40,6 +46,7 @@ def take_huggingface(source: Path, out: Path) -> None:
             "missing: install the extra with pip install 'bionemo-ext[train]'"
         ) from None
     to_huggingface(source, out)
+    return out
 
 
 def copy_huggingface(source: Path, out: Path) -> None:

@@ -91,7 +91,7 @@ def test_export_of_a_truncated_checkpoint(refusal, tiny_hf_folder, tmp_path):
     weights.write_bytes(weights.read_bytes()[:10_000])
     code, sentence = refusal("export", source, "--out", tmp_path / "out")
     assert code == 2
-    assert f"{weights.name} is damaged or cut short" in sentence
+    assert sentence.startswith(f"{weights} is damaged or cut short")
     assert not (tmp_path / "out").exists()
 
 
