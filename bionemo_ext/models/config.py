@@ -18,12 +18,26 @@ def megatron_config(
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
     sequence_parallel: bool = False,
+    layers: str = "local",
     dtype: torch.dtype = torch.float32,
 ) -> TransformerConfig:
     """Build Megatron-core's configuration of a model.
 
     Every fused kernel stays off that would change the numbers: Megatron's bias-GELU is the
     tanh form, ESM-2 uses the erf form.
+
+    Parameters
+    ----------
+    config : ESM2Config
+        The architecture.
+    tensor_parallel, pipeline_parallel : int
+        Ranks that share a layer, and stages of layers.
+    sequence_parallel : bool
+        Whether tensor parallel ranks also share the tokens between the layers' matrix products.
+    layers : str
+        ``local`` or ``transformer_engine``, as in :class:`bionemo_ext.models.esm2.ESM2Model`.
+    dtype : torch.dtype
+        Of weights and activations.
 
     Raises
     ------
@@ -56,7 +70,8 @@ def megatron_config(
         persist_layer_norm=False,
         apply_rope_fusion=False,
         attention_softmax_in_fp32=True,
-        attention_backend=AttnBackend.local,
+        # ``local`` tells TransformerEngine to use none of its kernels.
+        attention_backend=AttnBackend.local if layers == "local" else AttnBackend.auto,
         use_cpu_initialization=True,
         variable_seq_lengths=True,
         moe_token_dispatcher_type="alltoall",  # noqa: S106  (the default refuses variable lengths)

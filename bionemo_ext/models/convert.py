@@ -119,6 +119,15 @@ def gather(shards: Sequence[Mapping[str, Tensor]]) -> State:
     return out
 
 
+def fused_name(name: str) -> str:
+    """Name of a tensor where the norms are part of the linear maps after them.
+
+    So TransformerEngine's layers name them, and so does every checkpoint.
+    """
+    name = name.replace("pre_mlp_layernorm.", "mlp.linear_fc1.layer_norm_")
+    return name.replace("input_layernorm.", "self_attention.linear_qkv.layer_norm_")
+
+
 def megatron_names(config: ESM2Config) -> set[str]:
     """Names of all tensors in a Megatron state."""
     parts = [*_LAYER, "self_attention.linear_qkv"]

@@ -6,7 +6,7 @@ from megatron.core import parallel_state
 
 from bionemo_ext import huggingface
 from bionemo_ext.huggingface import ESM2Config, State
-from bionemo_ext.models.convert import from_huggingface, shard, to_huggingface
+from bionemo_ext.models.convert import from_huggingface, fused_name, shard, to_huggingface
 from bionemo_ext.models.esm2 import ESM2Model
 
 
@@ -40,6 +40,9 @@ def load_into(model: ESM2Model, state: State) -> None:
         parallel_state.get_tensor_model_parallel_rank(),
         parallel_state.get_tensor_model_parallel_world_size(),
     )
-    # Megatron's linear maps keep an extra state for FP8; without FP8 it is empty.
-    extra = {name: None for name in model.state_dict() if name.endswith("_extra_state")}
+    own = model.state_dict()
+    if not any("input_layernorm" in name for name in own):
+        part = {fused_name(name): tensor for name, tensor in part.items()}
+    # The linear maps keep an extra state for FP8, which is not a weight.
+    extra = {name: own[name] for name in own if name.endswith("_extra_state")}
     model.load_state_dict({**part, **extra}, strict=True)

@@ -15,6 +15,7 @@ from bionemo_ext.huggingface import ESM2Config
 from bionemo_ext.models.config import megatron_config
 from bionemo_ext.recipes import cpu
 from bionemo_ext.recipes.callbacks import Figures, WholeCheckpoints
+from bionemo_ext.recipes.checkpoint import check_files
 from bionemo_ext.recipes.datamodule import PretrainData
 from bionemo_ext.recipes.module import MaskedLanguageModel, megatron_optimizer
 from bionemo_ext.recipes.runs import newest_checkpoint
@@ -31,6 +32,8 @@ def train(settings: PretrainSettings) -> None:
     ------
     DataError, FastaError
         If the data cannot be used.
+    CheckpointError
+        If the newest checkpoint is damaged.
     """
     on_gpu = torch.cuda.is_available()
     if not on_gpu:
@@ -44,6 +47,8 @@ def train(settings: PretrainSettings) -> None:
     # NeMo's telemetry is the only member: nobody asked for it, and it raises at the first save.
     CallbackGroup.get_instance()._callbacks.clear()
     newest = newest_checkpoint(Path(settings.out))
+    if newest is not None:
+        check_files(newest)
     trainer.fit(_model(settings, on_gpu), data, ckpt_path=str(newest) if newest else None)
 
 
@@ -58,6 +63,7 @@ def _model(settings: PretrainSettings, on_gpu: bool) -> MaskedLanguageModel:
         tensor_parallel=parallel.tensor,
         pipeline_parallel=parallel.pipeline,
         sequence_parallel=parallel.sequence,
+        layers=model.implementation.value,
         dtype=dtype,
     )
     optimizer = megatron_optimizer(settings.optimizer, distributed=on_gpu, dtype=dtype)

@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 
 from bionemo_ext.data.dataset import MaskedDataset, collate
 from bionemo_ext.data.store import SequenceStore
+from bionemo_ext.errors import CheckpointError
+from bionemo_ext.recipes.checkpoint import to_huggingface
 from bionemo_ext.recipes.runs import newest_checkpoint, read_metrics, whole_checkpoints
 from bionemo_ext.resources import data_path
 from bionemo_ext.sequences import ESM2, read_fasta
@@ -184,6 +186,25 @@ def test_another_model_is_not_resumed(one_rank, proteins):
     done = subprocess.run(changed, capture_output=True, text=True, timeout=60)
     assert (done.returncode, "another seed" in done.stderr) == (2, True)
     assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path, proteins, one_rank):
+    run = tmp_path / "run"
+    shutil.copytree(one_rank, run)
+    weights = newest_checkpoint(run) / "weights"
+    largest = max(weights.glob("*.distcp"), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=f"{largest.name} is missing or cut short"):
+        to_huggingface(run, tmp_path / "out")
+    more = command(run, proteins, "parallel=single", f"steps={STEPS + 1}")
+    done = subprocess.run(more, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert f"{largest.name} is missing or cut short" in done.stderr
+    assert "Traceback" not in done.stderr
+    (weights / ".metadata").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="has no index"):
+        to_huggingface(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def weights_equal(run, other, atol):
