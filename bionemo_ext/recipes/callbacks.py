@@ -103,6 +103,7 @@ class Figures(pl.Callback):
             BarColumn(),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
+            TextColumn("left"),
             TimeRemainingColumn(),
         )
         self.task = self.progress.add_task(
