@@ -89,7 +89,6 @@ class ESM2Config:
             "initializer_range": 0.02,
             "is_folding_model": False,
             "tie_word_embeddings": True,
-            "torch_dtype": "float32",
             "use_cache": False,
         }
 
@@ -169,7 +168,9 @@ def write_folder(folder: Path, config: ESM2Config, state: Mapping[str, Tensor]) 
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    (partial / "config.json").write_text(json.dumps(config.huggingface(), indent=2) + "\n")
+    dtype = str(state["lm_head.bias"].dtype).removeprefix("torch.")
+    raw = {**config.huggingface(), "torch_dtype": dtype}
+    (partial / "config.json").write_text(json.dumps(raw, indent=2) + "\n")
     save_tensors(partial / "model.safetensors", state)
     for name, text in _tokenizer_files().items():
         (partial / name).write_text(text)

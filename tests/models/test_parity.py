@@ -186,6 +186,20 @@ def test_transformers_loads_what_we_write(references, tmp_path):
     torch.testing.assert_close(logits, expected.logits, rtol=0, atol=1e-4)
 
 
+def test_a_bf16_model_is_exported_as_such(references, tmp_path):
+    from bionemo_ext.inference.encoder import Encoder
+    from bionemo_ext.models.folder import read_folder, write_folder
+    from transformers import EsmForMaskedLM
+
+    config, state = read_folder(references["8M"][0])
+    rounded = {name: tensor.bfloat16() for name, tensor in state.items()}
+    write_folder(tmp_path / "rounded", config, rounded)
+    model = EsmForMaskedLM.from_pretrained(tmp_path / "rounded", torch_dtype="auto")
+    assert model.dtype == torch.bfloat16
+    hidden = Encoder.load(tmp_path / "rounded").encode(["MKTVRQG"]).hidden
+    assert hidden.dtype == torch.float32
+
+
 def test_the_exported_folder_brings_its_tokenizer(references, tmp_path):
     from transformers import AutoTokenizer
 
