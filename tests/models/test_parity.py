@@ -187,9 +187,10 @@ def test_transformers_loads_what_we_write(references, tmp_path):
 
 
 def test_a_bf16_model_is_exported_as_such(references, tmp_path):
+    from transformers import EsmForMaskedLM
+
     from bionemo_ext.inference.encoder import Encoder
     from bionemo_ext.models.folder import read_folder, write_folder
-    from transformers import EsmForMaskedLM
 
     config, state = read_folder(references["8M"][0])
     rounded = {name: tensor.bfloat16() for name, tensor in state.items()}
