@@ -62,7 +62,9 @@ class WholeCheckpoints(pl.Callback):
         if trainer.is_global_zero:
             partial.replace(final)
             for old in whole_checkpoints(self.folder)[: -self.keep]:
-                shutil.rmtree(old)
+                # Killed halfway, what is left must not bear the name of a whole one.
+                leaving = old.replace(old.with_name(old.name + PARTIAL))
+                shutil.rmtree(leaving)
         trainer.strategy.barrier()
 
 
@@ -96,7 +98,9 @@ class Figures(pl.Callback):
         self.seconds_before = max((r["seconds"] for r in kept), default=0.0)
         self.tokens = max((r.get("tokens", 0) for r in kept), default=0)
         path = self.run / METRICS_FILE
-        path.write_text("".join(json.dumps(r) + "\n" for r in kept))
+        partial = path.with_name(path.name + PARTIAL)
+        partial.write_text("".join(json.dumps(r) + "\n" for r in kept))
+        partial.replace(path)
         self.file = path.open("a", buffering=1)
         self.progress = Progress(
             TextColumn("step {task.completed:,}/{task.total:,}"),
