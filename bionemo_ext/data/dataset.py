@@ -1,17 +1,14 @@
 """Masked sequences as a stream that is a function of (seed, epoch, index) alone.
 
 There is no state to save: resuming needs the number of samples seen, and any number of workers
-gives the same stream. Shapes: B sequences, S tokens of the longest.
+gives the same stream. Shape letter: L tokens of a sequence.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from bionemo_ext.data.masking import MaskingPolicy, mask_tokens
@@ -84,24 +81,3 @@ class MaskedDataset(Dataset[Sample]):
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(size)
-
-
-def collate(samples: Sequence[Sample], pad_id: int, multiple: int = 8) -> dict[str, Tensor]:
-    """Pad samples to one length, a multiple of ``multiple``.
-
-    Returns
-    -------
-    dict
-        ``tokens``, ``labels``, ``attention_mask`` (int64) and ``loss_mask`` (fp32), each [B, S].
-    """
-    longest = max(len(s.inputs) for s in samples)
-    width = -(-longest // multiple) * multiple
-    tokens = np.full((len(samples), width), pad_id, dtype=np.int64)
-    labels, attention = tokens.copy(), np.zeros_like(tokens)
-    loss = np.zeros(tokens.shape, dtype=np.float32)
-    for i, sample in enumerate(samples):
-        length = len(sample.inputs)
-        tokens[i, :length], labels[i, :length] = sample.inputs, sample.labels
-        attention[i, :length], loss[i, :length] = 1, sample.chosen
-    arrays = {"tokens": tokens, "labels": labels, "attention_mask": attention, "loss_mask": loss}
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}

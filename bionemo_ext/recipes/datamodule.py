@@ -7,7 +7,8 @@ from nemo.lightning.data import WrappedDataLoader
 from nemo.lightning.pytorch.plugins import MegatronDataSampler
 from torch.utils.data import DataLoader
 
-from bionemo_ext.data.dataset import MaskedDataset, Sample, collate
+from bionemo_ext.data.batches import collate
+from bionemo_ext.data.dataset import MaskedDataset, Sample
 
 
 class PretrainData(pl.LightningDataModule):

@@ -15,7 +15,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from bionemo_ext.data.dataset import MaskedDataset, collate
+from bionemo_ext.data.batches import collate
+from bionemo_ext.data.dataset import MaskedDataset
 from bionemo_ext.data.store import SequenceStore
 from bionemo_ext.errors import CheckpointError
 from bionemo_ext.recipes.checkpoint import to_huggingface
