@@ -9,11 +9,43 @@ from bionemo_ext.data.store import Crop
 from bionemo_ext.recipes.config_schema import limited
 
 
-class Precision(str, Enum):
-    """Arithmetic of a run."""
+class Arithmetic(str, Enum):
+    """Number format of weights and activations."""
 
     FP32 = "fp32"
+    FP16 = "fp16"
     BF16 = "bf16"
+
+
+class Fp8(str, Enum):
+    """How TransformerEngine chooses the scales of FP8 matrix products on Hopper."""
+
+    OFF = "off"
+    DELAYED = "delayed"
+    CURRENT = "current"
+    BLOCKWISE = "blockwise"
+
+
+class Recompute(str, Enum):
+    """Which activations are computed again in the backward pass instead of being kept."""
+
+    NONE = "none"
+    SELECTIVE = "selective"
+    FULL = "full"
+
+
+class Schedule(str, Enum):
+    """Shape of the learning rate's way from the peak to the floor."""
+
+    LINEAR = "linear"
+    COSINE = "cosine"
+
+
+class Family(str, Enum):
+    """Kind of model."""
+
+    ESM2 = "esm2"
+    ESM1NV = "esm1nv"
 
 
 class Implementation(str, Enum):
@@ -28,11 +60,13 @@ class ModelSettings:
     """One file of ``conf/model``."""
 
     name: str = MISSING
+    family: Family = Family.ESM2
     layers: int = limited(1)
     hidden: int = limited(1)
     heads: int = limited(1)
     ffn: int = limited(0, default=0)
     max_positions: int = limited(3, default=1024)
+    dropout: float = limited(0, 1, default=0.0)
     implementation: Implementation = Implementation.LOCAL
 
 
@@ -57,11 +91,32 @@ class ParallelSettings:
     tensor: int = limited(1, default=1)
     pipeline: int = limited(1, default=1)
     sequence: bool = False
+    distributed_optimizer: bool = True
+
+
+@dataclass(frozen=True)
+class PrecisionSettings:
+    """One file of ``conf/precision``; master weights and Adam's moments are fp32 in all of them."""
+
+    arithmetic: Arithmetic = Arithmetic.FP32
+    fp8: Fp8 = Fp8.OFF
+    bf16_first_layers: int = limited(0, default=0)
+    bf16_last_layers: int = limited(0, default=0)
+
+
+@dataclass(frozen=True)
+class LoggingSettings:
+    """Where figures go besides ``metrics.jsonl`` and the screen."""
+
+    tensorboard: bool = False
+    wandb_project: str | None = None
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Adam with warm-up and linear decay, as ESM-2 was trained."""
+    """Adam with warm-up and a linear (ESM-2) or cosine (ESM-1nv) decay."""
+
+    schedule: Schedule = Schedule.LINEAR
 
     lr: float = limited(1e-12, default=4e-4)
     min_lr: float = limited(0, default=4e-5)
@@ -81,7 +136,12 @@ class PretrainSettings:
     data: DataSettings = field(default_factory=DataSettings)
     parallel: ParallelSettings = field(default_factory=ParallelSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    precision: Precision = Precision.FP32
+    precision: PrecisionSettings = field(default_factory=PrecisionSettings)
+    logging: LoggingSettings = field(default_factory=LoggingSettings)
+    init: str | None = None
+    packing: bool = True
+    recompute: Recompute = Recompute.NONE
+    async_checkpoints: bool = True
     out: str = MISSING
     steps: int = limited(1)
     micro_batch: int = limited(1)
@@ -90,4 +150,5 @@ class PretrainSettings:
     validate_every: int = limited(1)
     checkpoint_every: int = limited(1)
     keep_checkpoints: int = limited(1, default=2)
+    keep_best: int = limited(0, default=1)
     log_every: int = limited(1, default=10)

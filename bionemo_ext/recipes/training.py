@@ -19,10 +19,14 @@ from bionemo_ext.recipes.checkpoint import check_files
 from bionemo_ext.recipes.datamodule import PretrainData
 from bionemo_ext.recipes.module import MaskedLanguageModel, megatron_optimizer
 from bionemo_ext.recipes.runs import newest_checkpoint
-from bionemo_ext.recipes.settings import DataSettings, Precision, PretrainSettings
+from bionemo_ext.recipes.settings import Arithmetic, DataSettings, PretrainSettings
 from bionemo_ext.resources import data_path
 
-_DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
+_DTYPES = {
+    Arithmetic.FP32: torch.float32,
+    Arithmetic.FP16: torch.float16,
+    Arithmetic.BF16: torch.bfloat16,
+}
 
 
 def train(settings: PretrainSettings) -> None:
@@ -54,7 +58,7 @@ def train(settings: PretrainSettings) -> None:
 
 def _model(settings: PretrainSettings, on_gpu: bool) -> MaskedLanguageModel:
     model, parallel = settings.model, settings.parallel
-    dtype = _DTYPES[settings.precision]
+    dtype = _DTYPES[settings.precision.arithmetic]
     architecture = ESM2Config(
         model.layers, model.hidden, model.heads, model.ffn, model.max_positions
     )
@@ -98,7 +102,7 @@ def _trainer(settings: PretrainSettings, on_gpu: bool) -> nl.Trainer:
         tensor_model_parallel_size=parallel.tensor,
         pipeline_model_parallel_size=parallel.pipeline,
         sequence_parallel=parallel.sequence,
-        pipeline_dtype=_DTYPES[settings.precision],
+        pipeline_dtype=_DTYPES[settings.precision.arithmetic],
         ddp="megatron",
         ckpt_async_save=False,
         replace_progress_bar=False,

@@ -11,7 +11,7 @@ from omegaconf import MISSING
 from bionemo_ext.data.store import Crop
 from bionemo_ext.errors import ConfigError
 from bionemo_ext.recipes.config import compose
-from bionemo_ext.recipes.settings import Precision, PretrainSettings
+from bionemo_ext.recipes.settings import Arithmetic, PretrainSettings
 from bionemo_ext.resources import resource
 
 
@@ -207,5 +207,5 @@ def test_every_shipped_model(name):
 def test_shipped_choices_take_the_words_that_users_write():
     words = ["recipe=demo", "precision=bf16", "data.crop=random", "parallel=single", "data=demo"]
     composed = compose("pretrain", words, PretrainSettings)
-    assert (composed.precision, composed.data.crop) == (Precision.BF16, Crop.RANDOM)
+    assert (composed.precision.arithmetic, composed.data.crop) == (Arithmetic.BF16, Crop.RANDOM)
     assert composed.parallel.devices == 1
