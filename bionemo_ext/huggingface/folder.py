@@ -6,19 +6,15 @@
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bionemo_ext.errors import CheckpointError, ConfigError
+from bionemo_ext.errors import CheckpointError
+from bionemo_ext.huggingface.config import ESM2Config
+from bionemo_ext.huggingface.tensors import State, check_names, load_tensors, save_tensors
 from bionemo_ext.sequences import ESM2
-
-State = dict[str, Tensor]
 
 # Buffers that older files carry and rotary models never read, and the tied copy of the embedding.
 _UNREAD = {"esm.embeddings.position_ids", "esm.embeddings.position_embeddings.weight"}
@@ -26,106 +22,6 @@ _TIED = {
     "lm_head.decoder.weight": "esm.embeddings.word_embeddings.weight",
     "lm_head.decoder.bias": "lm_head.bias",
 }
-
-
-@dataclass(frozen=True)
-class ESM2Config:
-    """Architecture of an ESM-2 model; the published sizes are in ``conf/model/``.
-
-    Parameters
-    ----------
-    layers, hidden, heads : int
-        Depth, width and attention heads; ``hidden`` is a multiple of ``heads``.
-    ffn : int
-        Width of the feed-forward layer; 4 x hidden when 0.
-    max_positions : int
-        Tokens a sequence may have, ``<cls>`` and ``<eos>`` among them.
-    norm_epsilon : float
-        Added to the variance in every LayerNorm.
-    """
-
-    layers: int
-    hidden: int
-    heads: int
-    ffn: int = 0
-    max_positions: int = 1024
-    norm_epsilon: float = 1e-5
-
-    def __post_init__(self) -> None:
-        if not self.ffn:
-            object.__setattr__(self, "ffn", 4 * self.hidden)
-        if self.hidden % self.heads:
-            raise ConfigError(f"hidden {self.hidden} is not a multiple of heads {self.heads}")
-        if (self.hidden // self.heads) % 2:
-            raise ConfigError(
-                f"hidden / heads is {self.hidden // self.heads}; rotary positions need it even"
-            )
-
-    @property
-    def head_dim(self) -> int:
-        """Width of one attention head."""
-        return self.hidden // self.heads
-
-    def huggingface(self) -> dict[str, Any]:
-        """``config.json`` of the same model for ``transformers.EsmForMaskedLM``."""
-        return {
-            "architectures": ["EsmForMaskedLM"],
-            "model_type": "esm",
-            "vocab_size": len(ESM2),
-            "vocab_list": None,
-            "mask_token_id": ESM2.mask_id,
-            "pad_token_id": ESM2.pad_id,
-            "num_hidden_layers": self.layers,
-            "hidden_size": self.hidden,
-            "num_attention_heads": self.heads,
-            "intermediate_size": self.ffn,
-            "max_position_embeddings": self.max_positions + 2,
-            "position_embedding_type": "rotary",
-            "layer_norm_eps": self.norm_epsilon,
-            "emb_layer_norm_before": False,
-            "token_dropout": True,
-            "hidden_dropout_prob": 0.0,
-            "attention_probs_dropout_prob": 0.0,
-            "initializer_range": 0.02,
-            "is_folding_model": False,
-            "tie_word_embeddings": True,
-            "use_cache": False,
-        }
-
-    @classmethod
-    def from_huggingface(cls, config: dict[str, Any]) -> "ESM2Config":
-        """Read the architecture from a ``config.json``.
-
-        Raises
-        ------
-        CheckpointError
-            If the file describes another kind of model than ESM-2.
-        """
-        expected = {
-            "model_type": "esm",
-            "vocab_size": len(ESM2),
-            "position_embedding_type": "rotary",
-            "token_dropout": True,
-        }
-        for key, value in expected.items():
-            if config.get(key) != value:
-                raise CheckpointError(
-                    f"config.json is not of an ESM-2 model: {key} is {config.get(key)!r}, "
-                    f"{value!r} is needed"
-                )
-        if config.get("emb_layer_norm_before"):
-            raise CheckpointError("config.json is of ESM-1b (emb_layer_norm_before), not of ESM-2")
-        try:
-            return cls(
-                layers=config["num_hidden_layers"],
-                hidden=config["hidden_size"],
-                heads=config["num_attention_heads"],
-                ffn=config["intermediate_size"],
-                max_positions=config.get("max_position_embeddings", 1026) - 2,
-                norm_epsilon=config["layer_norm_eps"],
-            )
-        except KeyError as error:
-            raise CheckpointError(f"config.json has no key {error}") from None
 
 
 def read_folder(folder: Path) -> tuple[ESM2Config, State]:
@@ -201,51 +97,12 @@ def _tokenizer_files() -> dict[str, str]:
     }
 
 
-def load_tensors(path: Path) -> State:
-    """Read a safetensors file.
-
-    Raises
-    ------
-    CheckpointError
-        If it is damaged.
-    """
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or cut short: {error}") from None
-
-
-def save_tensors(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file that whoever may read its folder may read.
-
-    safetensors itself makes the file private, which a server under another user cannot load.
-    """
-    path.touch()
-    mode = path.stat().st_mode
-    save_file(dict(state), path, metadata={"format": "pt"})
-    path.chmod(mode)
-
-
 def inverse_frequencies(head_dim: int) -> Tensor:
     """Rotary inverse frequencies, [head_dim / 2] (Su et al., 2021; base 10000).
 
     Computed as transformers does, so that the buffer in its files is met bit for bit.
     """
     return 1.0 / (10000 ** (torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim))
-
-
-def check_names(found: set[str], expected: set[str], what: str) -> None:
-    """Raise unless two sets of tensor names are the same.
-
-    Raises
-    ------
-    CheckpointError
-        Tells how many are missing or unknown, and the first.
-    """
-    if missing := sorted(expected - found):
-        raise CheckpointError(f"the {what} lacks {len(missing)} tensors, first {missing[0]}")
-    if unknown := sorted(found - expected):
-        raise CheckpointError(f"the {what} has {len(unknown)} unknown tensors, first {unknown[0]}")
 
 
 def _without_copies(state: Mapping[str, Tensor]) -> State:
