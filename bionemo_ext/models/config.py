@@ -1,25 +1,37 @@
-"""An ESM-2 architecture as Megatron-core is told of it."""
+"""An architecture as Megatron-core is told of it."""
+
+from functools import partial
+from typing import Any
 
 import torch
 from megatron.core.transformer.enums import AttnBackend
 from megatron.core.transformer.transformer_config import TransformerConfig
+from torch import Tensor
 
 from bionemo_ext.errors import ConfigError
-from bionemo_ext.huggingface import ESM2Config
+from bionemo_ext.huggingface import Architecture
 
 # Megatron pads the vocabulary so that it divides among tensor parallel ranks. One number for
 # every TP size up to 128 keeps a checkpoint's tensors the same shape under all of them.
 PADDED_VOCABULARY = 128
 
 
+# FP8 recipes by our names and Megatron's; its amax history is the length that NVIDIA trains with.
+_FP8_RECIPES = {"delayed": "delayed", "current": "tensorwise", "blockwise": "blockwise"}
+_AMAX_HISTORY = 1024
+
+
 def megatron_config(
-    config: ESM2Config,
+    config: Architecture,
     *,
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
     sequence_parallel: bool = False,
     layers: str = "local",
     dtype: torch.dtype = torch.float32,
+    fp8: str = "off",
+    bf16_ends: tuple[int, int] = (0, 0),
+    recompute: str = "none",
 ) -> TransformerConfig:
     """Build Megatron-core's configuration of a model.
 
@@ -28,16 +40,22 @@ def megatron_config(
 
     Parameters
     ----------
-    config : ESM2Config
-        The architecture.
+    config : Architecture
+        The model.
     tensor_parallel, pipeline_parallel : int
         Ranks that share a layer, and stages of layers.
     sequence_parallel : bool
         Whether tensor parallel ranks also share the tokens between the layers' matrix products.
     layers : str
-        ``local`` or ``transformer_engine``, as in :class:`bionemo_ext.models.esm2.ESM2Model`.
+        ``local`` or ``transformer_engine``, as in :data:`bionemo_ext.models.layers.SPECS`.
     dtype : torch.dtype
         Of weights and activations.
+    fp8 : str
+        ``off``, ``delayed``, ``current`` or ``blockwise``: how TransformerEngine chooses scales.
+    bf16_ends : tuple of int
+        With FP8, how many of the first and of the last layers stay in bf16.
+    recompute : str
+        ``none``; ``selective``, the core attention; ``full``, every layer from its input.
 
     Raises
     ------
@@ -53,26 +71,32 @@ def megatron_config(
         raise ConfigError(
             f"pipeline parallel size {pipeline_parallel} must divide the {config.layers} layers"
         )
+    gelu = torch.nn.functional.gelu
     return TransformerConfig(
         num_layers=config.layers,
         hidden_size=config.hidden,
         num_attention_heads=config.heads,
         ffn_hidden_size=config.ffn,
         layernorm_epsilon=config.norm_epsilon,
-        hidden_dropout=0.0,
-        attention_dropout=0.0,
+        hidden_dropout=config.dropout,
+        attention_dropout=config.dropout,
         add_bias_linear=True,
-        activation_func=torch.nn.functional.gelu,
+        activation_func=gelu if config.family == "esm2" else partial(gelu, approximate="tanh"),
         bias_activation_fusion=False,
         bias_dropout_fusion=False,
         masked_softmax_fusion=False,
         gradient_accumulation_fusion=False,
         persist_layer_norm=False,
-        apply_rope_fusion=False,
+        # TransformerEngine's kernel takes packed sequences as they are; the plain one is exact.
+        apply_rope_fusion=layers == "transformer_engine",
         attention_softmax_in_fp32=True,
         # ``local`` tells TransformerEngine to use none of its kernels.
         attention_backend=AttnBackend.local if layers == "local" else AttnBackend.auto,
-        use_cpu_initialization=True,
+        # models.initialise fills the weights in, alike under every layout.
+        init_method=_leave,
+        output_layer_init_method=_leave,
+        embedding_init_method=_leave,
+        use_cpu_initialization=not torch.cuda.is_available(),
         variable_seq_lengths=True,
         moe_token_dispatcher_type="alltoall",  # noqa: S106  (the default refuses variable lengths)
         calculate_per_token_loss=True,
@@ -83,4 +107,37 @@ def megatron_config(
         pipeline_dtype=dtype,
         bf16=dtype == torch.bfloat16,
         fp16=dtype == torch.float16,
+        **_fp8(fp8, bf16_ends),
+        **_recompute(recompute),
     )
+
+
+def _leave(weight: Tensor) -> Tensor:
+    return weight
+
+
+def _fp8(recipe: str, bf16_ends: tuple[int, int]) -> dict[str, Any]:
+    if recipe == "off":
+        return {}
+    first, last = bf16_ends
+    return {
+        "fp8": "hybrid",  # e4m3 forward, e5m2 gradients
+        "fp8_recipe": _FP8_RECIPES[recipe],
+        "fp8_amax_history_len": _AMAX_HISTORY,
+        "fp8_amax_compute_algo": "max",
+        "first_last_layers_bf16": bool(first or last),
+        "num_layers_at_start_in_bf16": first,
+        "num_layers_at_end_in_bf16": last,
+    }
+
+
+def _recompute(kind: str) -> dict[str, Any]:
+    if kind == "full":
+        return {
+            "recompute_granularity": "full",
+            "recompute_method": "uniform",
+            "recompute_num_layers": 1,
+        }
+    if kind == "selective":
+        return {"recompute_granularity": "selective", "recompute_modules": ["core_attn"]}
+    return {}

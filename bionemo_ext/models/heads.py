@@ -1,4 +1,4 @@
-"""What stands on top of the ESM-2 encoder: the masked language model head and the contact head."""
+"""What stands on top of an encoder: the masked language model head and the contact head."""
 
 import torch
 from megatron.core import parallel_state, tensor_parallel
@@ -18,9 +18,7 @@ class LMHead(torch.nn.Module):
         self.dense = torch.nn.Linear(
             config.hidden_size, config.hidden_size, dtype=config.params_dtype
         )
-        if config.perform_initialization:
-            config.init_method(self.dense.weight)
-            torch.nn.init.zeros_(self.dense.bias)
+        torch.nn.init.zeros_(self.dense.bias)
         for parameter in self.dense.parameters():
             parameter.sequence_parallel = config.sequence_parallel
         self.layer_norm = LayerNorm(config, config.hidden_size, config.layernorm_epsilon)

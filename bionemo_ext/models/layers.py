@@ -1,7 +1,8 @@
 """The parts of a transformer layer that Megatron leaves to choose, and the two choices.
 
 ``local_spec`` runs anywhere in plain PyTorch; ``transformer_engine_spec`` needs a GPU.
-Shapes: S tokens, B sequences, N heads on this rank, D head width, H hidden.
+Shapes: S tokens, B sequences, T tokens of all sequences, N heads on this rank, D head width,
+H hidden.
 """
 
 from contextlib import nullcontext
@@ -44,7 +45,7 @@ class LayerNorm(torch.nn.LayerNorm):
 
 
 class LocalAttention(MegatronModule):
-    """Core attention by PyTorch's scaled dot product, with a mask of padded keys.
+    """Core attention by PyTorch's scaled dot product, of padded or of packed sequences.
 
     When ``record`` is set the weights are computed in the open and kept in ``weights``
     ([B, N, S, S], fp32) for the contact head.
@@ -82,27 +83,45 @@ class LocalAttention(MegatronModule):
         Parameters
         ----------
         query, key, value : Tensor
-            [S, B, N, D].
+            [S, B, N, D]; packed [T, N, D].
         attention_mask : Tensor or None
             [B, 1, 1, S], True at keys that are padding.
+        packed_seq_params : PackedSeqParams, optional
+            Where each packed sequence begins; a sequence attends to itself alone.
 
         Returns
         -------
         Tensor
-            [S, B, N * D].
+            [S, B, N * D]; packed [T, N * D].
         """
+        if packed_seq_params is not None:
+            lengths = packed_seq_params.cu_seqlens_q.diff().tolist()
+            return self._attend_packed(query, key, value, lengths)
         length, batch, heads, width = query.shape
         query, key, value = (x.permute(1, 2, 0, 3) for x in (query, key, value))
         if self.record:
             context = self._attend_openly(query, key, value, attention_mask)
         else:
             keep = None if attention_mask is None else ~attention_mask
-            dropout = self.dropout if self.training else 0.0
-            with _dropout_state(dropout, self.config.sequence_parallel):
-                context = F.scaled_dot_product_attention(
-                    query, key, value, keep, dropout_p=dropout, scale=self.scale
-                )
+            context = self._attend(query, key, value, keep)
         return context.permute(2, 0, 1, 3).reshape(length, batch, heads * width)
+
+    def _attend_packed(
+        self, query: Tensor, key: Tensor, value: Tensor, lengths: list[int]
+    ) -> Tensor:
+        # Split once and join once: slices would each have a gradient of the whole length.
+        rows = zip(*(x.transpose(0, 1)[None].split(lengths, 2) for x in (query, key, value)))
+        context = torch.cat([self._attend(*row) for row in rows], 2)
+        return context[0].transpose(0, 1).flatten(1)
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None = None
+    ) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        with _dropout_state(dropout, self.config.sequence_parallel):
+            return F.scaled_dot_product_attention(
+                query, key, value, keep, dropout_p=dropout, scale=self.scale
+            )
 
     def _attend_openly(
         self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None
