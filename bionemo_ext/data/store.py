@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bionemo_ext.data.counter import Bits
 from bionemo_ext.errors import DataError
 from bionemo_ext.sequences import ESM2, Alphabet, SequencePolicy, read_fasta
 
@@ -24,7 +25,7 @@ class Crop(str, Enum):
 
 @dataclass(frozen=True)
 class SequenceStore:
-    """Token ids of many sequences end to end.
+    """Token ids of many sequences end to end in memory; a ``ProteinSource``.
 
     Parameters
     ----------
@@ -82,6 +83,19 @@ class SequenceStore:
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def draw(self, clusters: NDArray[np.int64], bits: Bits) -> NDArray[np.int64]:
+        """Every sequence is a cluster of its own."""
+        return clusters
+
+    def lengths(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Residues of each record."""
+        return self.offsets[records + 1] - self.offsets[records]
+
+    def read(self, record: int, start: int, count: int) -> NDArray[np.uint8]:
+        """Token ids of ``count`` residues from ``start`` on."""
+        begin = self.offsets[record] + start
+        return self.ids[begin : begin + count]
 
     def select(self, indices: NDArray[np.int64]) -> "SequenceStore":
         """Return a store of some of the sequences, in the given order."""

@@ -41,6 +41,25 @@ def test_a_sample_is_the_same_in_any_order(indices, seed):
     assert all(same(a, b) for a, b in zip(forth, reversed(back), strict=True))
 
 
+@given(st.lists(st.integers(0, 3 * COUNT - 1), max_size=40), st.booleans(), st.sampled_from(Crop))
+def test_samples_asked_for_together_are_those_asked_for_alone(indices, fixed, crop):
+    dataset = stream(fixed=fixed, crop=crop)
+    together = dataset.__getitems__(indices)
+    assert all(same(a, dataset[i]) for a, i in zip(together, indices, strict=True))
+
+
+def test_many_samples_at_once():
+    dataset = stream(length=1000)
+    together = dataset.__getitems__(range(1000))
+    assert all(same(a, dataset[i]) for i, a in enumerate(together))
+
+
+@pytest.mark.parametrize("index", [-1, 3 * COUNT])
+def test_there_are_no_samples_beyond_the_stream(index):
+    with pytest.raises(IndexError, match=r"^there are samples 0 to 68$"):
+        stream()[index]
+
+
 @pytest.mark.parametrize("crop", Crop)
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_any_number_of_workers_gives_the_same_batches(workers, crop):
@@ -56,7 +75,7 @@ def test_any_number_of_workers_gives_the_same_batches(workers, crop):
 def test_an_epoch_visits_every_record_once_and_each_epoch_in_its_own_order(seed):
     orders = []
     for epoch in range(3):
-        samples = [stream(seed=seed)[epoch * COUNT + i] for i in range(COUNT)]
+        samples = stream(seed=seed).__getitems__(range(epoch * COUNT, (epoch + 1) * COUNT))
         orders.append([residues(sample) for sample in samples])
     for order in orders:
         assert sorted(order) == sorted(sequence[:LIMIT] for sequence in SEQUENCES)
@@ -106,7 +125,7 @@ def test_a_crop_at_the_start_keeps_the_start():
 def test_a_random_crop_reaches_every_place():
     last = SEQUENCES[-1]  # 64 residues: 35 places to begin at
     dataset = MaskedDataset(SequenceStore.from_sequences([last]), 2000, 1, LIMIT, Crop.RANDOM)
-    starts = Counter(last.index(residues(dataset[i])) for i in range(2000))
+    starts = Counter(last.index(residues(s)) for s in dataset.__getitems__(range(2000)))
     assert set(starts) == set(range(len(last) - LIMIT + 1))
     assert max(starts.values()) < 3 * min(starts.values()) + 30
     short = MaskedDataset(SequenceStore.from_sequences(["MKT"]), 5, 1, LIMIT, Crop.RANDOM)
@@ -115,7 +134,7 @@ def test_a_random_crop_reaches_every_place():
 
 def test_the_alphabet_and_the_policy_reach_the_samples():
     store = SequenceStore.from_sequences(SEQUENCES, ESM1NV)
-    policy = MaskingPolicy(chosen=1.0, masked=1.0, random=0.0, alphabet=ESM1NV)
+    policy = MaskingPolicy(chosen=1.0, masked=1.0, random=0.0)
     sample = MaskedDataset(store, 1, 1, LIMIT, policy=policy)[0]
     assert (sample.inputs[0], sample.inputs[-1]) == (ESM1NV.bos_id, ESM1NV.eos_id)
     assert (sample.inputs[1:-1] == ESM1NV.mask_id).all()

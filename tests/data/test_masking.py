@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bionemo_ext.data.counter import combine
 from bionemo_ext.data.masking import MaskingPolicy, mask_tokens
 from bionemo_ext.sequences import ESM1NV, ESM2
 
@@ -19,8 +20,15 @@ policies = st.builds(
 def many(alphabet, policy):
     """Tokens [LENGTH + 2] of one residue (W), and inputs and chosen of many draws [DRAWS, ...]."""
     tokens = alphabet.encode("W" * LENGTH)
-    draws = [mask_tokens(tokens, np.random.default_rng([7, i]), policy) for i in range(DRAWS)]
-    return tokens, np.stack([d[0] for d in draws]), np.stack([d[1] for d in draws])
+    offsets = np.arange(DRAWS + 1) * len(tokens)
+    drawn = mask_tokens(np.tile(tokens, DRAWS), offsets, combine(7, range(DRAWS)), alphabet, policy)
+    return tokens, *(array.reshape(DRAWS, -1) for array in drawn)
+
+
+def one(sequence, seed, policy):
+    """Tokens, inputs and chosen of one sequence."""
+    tokens = ESM2.encode(sequence)
+    return tokens, *mask_tokens(tokens, np.array([0, len(tokens)]), combine(seed), ESM2, policy)
 
 
 def within(count, trials, share, deviations=5):
@@ -30,7 +38,7 @@ def within(count, trials, share, deviations=5):
 
 @both
 def test_shares_are_those_of_the_policy(alphabet):
-    tokens, inputs, chosen = many(alphabet, MaskingPolicy(alphabet=alphabet))
+    tokens, inputs, chosen = many(alphabet, MaskingPolicy())
     assert within(chosen.sum(), DRAWS * LENGTH, 0.15)
     picked = inputs[chosen]
     masked = (picked == alphabet.mask_id).sum()
@@ -59,10 +67,8 @@ def test_every_place_is_chosen_as_often_as_any_other():
 
 @given(st.text(ESM2.residues, max_size=40), policies, st.integers(0, 2**32))
 def test_special_tokens_stay_and_unchosen_residues_too(sequence, policy, seed):
-    tokens = ESM2.encode(sequence)
-    before = tokens.copy()
-    inputs, chosen = mask_tokens(tokens, np.random.default_rng(seed), policy)
-    np.testing.assert_array_equal(tokens, before)
+    tokens, inputs, chosen = one(sequence, seed, policy)
+    np.testing.assert_array_equal(tokens, ESM2.encode(sequence))
     assert inputs.shape == chosen.shape == tokens.shape
     assert not chosen[[0, -1]].any()
     np.testing.assert_array_equal(inputs[~chosen], tokens[~chosen])
@@ -72,11 +78,22 @@ def test_special_tokens_stay_and_unchosen_residues_too(sequence, policy, seed):
 
 @given(st.text(ESM2.residues, min_size=1, max_size=40), st.integers(0, 2**32))
 def test_the_extremes_of_a_policy(sequence, seed):
-    tokens = ESM2.encode(sequence)
     everything = MaskingPolicy(chosen=1.0, masked=1.0, random=0.0)
-    inputs, chosen = mask_tokens(tokens, np.random.default_rng(seed), everything)
+    _, inputs, chosen = one(sequence, seed, everything)
     assert chosen[1:-1].all()
     assert (inputs[1:-1] == ESM2.mask_id).all()
-    inputs, chosen = mask_tokens(tokens, np.random.default_rng(seed), MaskingPolicy(chosen=0.0))
+    tokens, inputs, chosen = one(sequence, seed, MaskingPolicy(chosen=0.0))
     assert not chosen.any()
     np.testing.assert_array_equal(inputs, tokens)
+
+
+@given(st.lists(st.text(ESM2.residues, max_size=40), min_size=1, max_size=9), st.data())
+def test_a_sequence_is_masked_alike_in_any_company(sequences, data):
+    keys = combine(data.draw(st.integers(0, 2**32)), range(len(sequences)))
+    rows = [ESM2.encode(sequence) for sequence in sequences]
+    offsets = np.cumsum([0, *map(len, rows)])
+    together = mask_tokens(np.concatenate(rows), offsets, keys, ESM2, MaskingPolicy())
+    for i, row in enumerate(rows):
+        alone = mask_tokens(row, np.array([0, len(row)]), keys[[i]], ESM2, MaskingPolicy())
+        for a, b in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(a, b[offsets[i] : offsets[i + 1]])
