@@ -8,8 +8,16 @@ from bionemo_ext.huggingface.config import (
     config_from_huggingface,
     model_config,
 )
-from bionemo_ext.huggingface.folder import inverse_frequencies, read_folder, write_folder
-from bionemo_ext.huggingface.tensors import State, check_names, load_tensors, save_tensors
+from bionemo_ext.huggingface.folder import read_config, read_folder, read_model, write_folder
+from bionemo_ext.huggingface.shapes import constants, inverse_frequencies, parameter_count
+from bionemo_ext.huggingface.tensors import (
+    State,
+    check_names,
+    load_tensors,
+    load_torch,
+    save_tensors,
+    weight_files,
+)
 
 __all__ = [
     "FAMILIES",
@@ -19,10 +27,16 @@ __all__ = [
     "State",
     "check_names",
     "config_from_huggingface",
+    "constants",
     "inverse_frequencies",
     "load_tensors",
+    "load_torch",
     "model_config",
+    "parameter_count",
+    "read_config",
     "read_folder",
+    "read_model",
     "save_tensors",
+    "weight_files",
     "write_folder",
 ]

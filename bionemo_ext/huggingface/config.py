@@ -1,7 +1,7 @@
 """The architectures: ESM-2 and ESM-1nv, and their ``config.json``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from bionemo_ext.errors import CheckpointError, ConfigError
@@ -25,6 +25,9 @@ class ESM2Config:
         Tokens a sequence may have, ``<cls>`` and ``<eos>`` among them.
     norm_epsilon : float
         Added to the variance in every LayerNorm.
+    rotary_dtype : str
+        Number format of the rotary frequencies in a folder's file. transformers keeps this constant
+        there, in fp32 or in the weights' format; it says nothing about the model.
     """
 
     family: ClassVar[str] = "esm2"
@@ -37,6 +40,7 @@ class ESM2Config:
     ffn: int = 0
     max_positions: int = 1024
     norm_epsilon: float = 1e-5
+    rotary_dtype: str = field(default="float32", compare=False)
 
     def __post_init__(self) -> None:
         _check_widths(self)
@@ -242,7 +246,7 @@ def config_from_huggingface(raw: Mapping[str, Any]) -> Architecture:
     kind = raw.get("model_type")
     if kind not in kinds:
         raise CheckpointError(
-            f"config.json is of neither ESM-2 nor ESM-1nv: model_type is {kind!r}, "
+            f"config.json is not of an ESM-2 or ESM-1nv model: model_type is {kind!r}, "
             f"{' or '.join(map(repr, kinds))} is needed"
         )
     return kinds[kind].from_huggingface(raw)

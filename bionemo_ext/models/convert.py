@@ -1,36 +1,86 @@
-"""ESM-2 weights between Hugging Face and Megatron-core, strict and bit-exact both ways.
+"""Weights between Hugging Face and Megatron-core, strict and bit-exact both ways.
 
-A *Megatron state* here is the state dict of an unsharded :class:`ESM2Model` with local layers,
-without ``_extra_state``; :func:`shard` and :func:`gather` cut and join it for any TP size.
+A *Megatron state* here is the state dict of an unsharded :class:`ESM2Model` or
+:class:`ESM1nvModel` with local layers, without ``_extra_state``; :func:`shard` and :func:`gather`
+cut and join it for any TP size.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from bionemo_ext.errors import CheckpointError
-from bionemo_ext.huggingface import ESM2Config, State, check_names, inverse_frequencies
+from bionemo_ext.huggingface import Architecture, ESM2Config, State, check_names, constants
 from bionemo_ext.models.config import PADDED_VOCABULARY
-from bionemo_ext.sequences import ESM2
 
-# Megatron name -> Hugging Face name, of parameters that are the same tensor in both.
-_TOP = {
-    "encoder.final_layernorm.weight": "esm.encoder.emb_layer_norm_after.weight",
-    "encoder.final_layernorm.bias": "esm.encoder.emb_layer_norm_after.bias",
-    "lm_head.dense.weight": "lm_head.dense.weight",
-    "lm_head.dense.bias": "lm_head.dense.bias",
-    "lm_head.layer_norm.weight": "lm_head.layer_norm.weight",
-    "lm_head.layer_norm.bias": "lm_head.layer_norm.bias",
-    "contact_head.bias": "esm.contact_head.regression.bias",
-}
-_LAYER = {
-    "input_layernorm": "attention.LayerNorm",
+
+@dataclass(frozen=True)
+class _Names:
+    """How transformers names what Megatron has, in one family.
+
+    ``same`` and ``layer`` map names (within a layer, without weight or bias) of tensors that are
+    alike in both; ``layers`` opens the name of a layer; ``words`` and ``bias`` are cut at the
+    vocabulary's end.
+    """
+
+    words: str
+    bias: str
+    layers: str
+    same: Mapping[str, str]
+    layer: Mapping[str, str]
+
+
+def _pairs(names: Mapping[str, str]) -> dict[str, str]:
+    ends = ("weight", "bias")
+    return {f"{ours}.{end}": f"{theirs}.{end}" for ours, theirs in names.items() for end in ends}
+
+
+_MATRICES = {
     "self_attention.linear_proj": "attention.output.dense",
-    "pre_mlp_layernorm": "LayerNorm",
     "mlp.linear_fc1": "intermediate.dense",
     "mlp.linear_fc2": "output.dense",
 }
+_ESM2 = _Names(
+    words="esm.embeddings.word_embeddings.weight",
+    bias="lm_head.bias",
+    layers="esm.encoder.layer.",
+    same={
+        **_pairs(
+            {
+                "encoder.final_layernorm": "esm.encoder.emb_layer_norm_after",
+                "lm_head.dense": "lm_head.dense",
+                "lm_head.layer_norm": "lm_head.layer_norm",
+            }
+        ),
+        "contact_head.bias": "esm.contact_head.regression.bias",
+    },
+    layer={
+        "input_layernorm": "attention.LayerNorm",
+        "pre_mlp_layernorm": "LayerNorm",
+        **_MATRICES,
+    },
+)
+_ESM1NV = _Names(
+    words="bert.embeddings.word_embeddings.weight",
+    bias="cls.predictions.bias",
+    layers="bert.encoder.layer.",
+    same={
+        **_pairs(
+            {
+                "encoder.final_layernorm": "bert.encoder.ln",
+                "lm_head.dense": "cls.predictions.transform.dense",
+                "lm_head.layer_norm": "cls.predictions.transform.LayerNorm",
+            }
+        ),
+        "embedding.position_embeddings.weight": "bert.embeddings.position_embeddings.weight",
+    },
+    layer={"input_layernorm": "attention.ln", "pre_mlp_layernorm": "ln", **_MATRICES},
+)
+# The contact head's weights: one row in transformers, a vector in Megatron.
+_CONTACT, _THEIR_CONTACT = "contact_head.weight", "esm.contact_head.regression.weight"
+_PROJECTIONS = ("query", "key", "value")
 # Dimension that tensor parallel ranks split, by the end of a Megatron name.
 _SPLIT = {
     "word_embeddings.weight": 0,
@@ -44,24 +94,26 @@ _SPLIT = {
 }
 
 
-def from_huggingface(state: Mapping[str, Tensor], config: ESM2Config) -> State:
-    """Turn what :func:`bionemo_ext.huggingface.read_folder` gives into a Megatron state."""
-    out = {ours: state[theirs] for ours, theirs in _TOP.items()}
-    out["embedding.word_embeddings.weight"] = _pad(state["esm.embeddings.word_embeddings.weight"])
-    out["output_layer.bias"] = _pad(state["lm_head.bias"])
-    out["contact_head.weight"] = state["esm.contact_head.regression.weight"][0].clone()
+def from_huggingface(state: Mapping[str, Tensor], config: Architecture) -> State:
+    """Turn what :func:`bionemo_ext.huggingface.read_model` gives into a Megatron state."""
+    names = _names(config)
+    out = {ours: state[theirs] for ours, theirs in names.same.items()}
+    out["embedding.word_embeddings.weight"] = _pad(state[names.words])
+    out["output_layer.bias"] = _pad(state[names.bias])
+    if isinstance(config, ESM2Config):
+        out[_CONTACT] = state[_THEIR_CONTACT][0].clone()
     for i in range(config.layers):
-        theirs, ours = f"esm.encoder.layer.{i}.", f"encoder.layers.{i}."
+        theirs, ours = f"{names.layers}{i}.", f"encoder.layers.{i}."
+        for name, their_name in _pairs(names.layer).items():
+            out[ours + name] = state[theirs + their_name]
         for end in ("weight", "bias"):
-            for name, their_name in _LAYER.items():
-                out[f"{ours}{name}.{end}"] = state[f"{theirs}{their_name}.{end}"]
-            parts = [state[f"{theirs}attention.self.{p}.{end}"] for p in ("query", "key", "value")]
+            parts = [state[f"{theirs}attention.self.{part}.{end}"] for part in _PROJECTIONS]
             out[f"{ours}self_attention.linear_qkv.{end}"] = _interleave(parts, config.heads)
     return out
 
 
-def to_huggingface(state: Mapping[str, Tensor], config: ESM2Config) -> State:
-    """Turn a Megatron state into the state that ``EsmForMaskedLM.save_pretrained`` writes.
+def to_huggingface(state: Mapping[str, Tensor], config: Architecture) -> State:
+    """Turn a Megatron state into the state that transformers' ``save_pretrained`` writes.
 
     Raises
     ------
@@ -69,26 +121,21 @@ def to_huggingface(state: Mapping[str, Tensor], config: ESM2Config) -> State:
         If the state lacks a tensor or has one too many.
     """
     check_names(set(state), megatron_names(config), "Megatron state")
-    vocabulary = len(ESM2)
-    out = {theirs: state[ours] for ours, theirs in _TOP.items()}
-    out["esm.embeddings.word_embeddings.weight"] = state["embedding.word_embeddings.weight"][
-        :vocabulary
-    ]
-    out["lm_head.bias"] = state["output_layer.bias"][:vocabulary]
-    out["esm.contact_head.regression.weight"] = state["contact_head.weight"][None]
+    names, vocabulary = _names(config), len(config.alphabet)
+    out = {theirs: state[ours] for ours, theirs in names.same.items()}
+    out[names.words] = state["embedding.word_embeddings.weight"][:vocabulary]
+    out[names.bias] = state["output_layer.bias"][:vocabulary]
+    if isinstance(config, ESM2Config):
+        out[_THEIR_CONTACT] = state[_CONTACT][None]
     for i in range(config.layers):
-        theirs, ours = f"esm.encoder.layer.{i}.", f"encoder.layers.{i}."
+        theirs, ours = f"{names.layers}{i}.", f"encoder.layers.{i}."
+        for name, their_name in _pairs(names.layer).items():
+            out[theirs + their_name] = state[ours + name]
         for end in ("weight", "bias"):
-            for name, their_name in _LAYER.items():
-                out[f"{theirs}{their_name}.{end}"] = state[f"{ours}{name}.{end}"]
             fused = state[f"{ours}self_attention.linear_qkv.{end}"]
-            for part, tensor in zip(
-                ("query", "key", "value"), _separate(fused, config.heads), strict=True
-            ):
+            for part, tensor in zip(_PROJECTIONS, _separate(fused, config.heads), strict=True):
                 out[f"{theirs}attention.self.{part}.{end}"] = tensor
-        out[f"{theirs}attention.self.rotary_embeddings.inv_freq"] = inverse_frequencies(
-            config.head_dim
-        )
+    out |= constants(config, out[names.bias].dtype)
     return {name: tensor.contiguous().clone() for name, tensor in out.items()}
 
 
@@ -128,17 +175,17 @@ def fused_name(name: str) -> str:
     return name.replace("input_layernorm.", "self_attention.linear_qkv.layer_norm_")
 
 
-def megatron_names(config: ESM2Config) -> set[str]:
+def megatron_names(config: Architecture) -> set[str]:
     """Names of all tensors in a Megatron state."""
-    parts = [*_LAYER, "self_attention.linear_qkv"]
-    layers = {
-        f"encoder.layers.{i}.{part}.{end}"
-        for i in range(config.layers)
-        for part in parts
-        for end in ("weight", "bias")
-    }
-    ends = {"embedding.word_embeddings.weight", "output_layer.bias", "contact_head.weight"}
-    return layers | ends | set(_TOP)
+    names = _names(config)
+    parts = _pairs({**names.layer, "self_attention.linear_qkv": ""})
+    layers = {f"encoder.layers.{i}.{part}" for i in range(config.layers) for part in parts}
+    found = layers | set(names.same) | {"embedding.word_embeddings.weight", "output_layer.bias"}
+    return found | {_CONTACT} if isinstance(config, ESM2Config) else found
+
+
+def _names(config: Architecture) -> _Names:
+    return _ESM2 if isinstance(config, ESM2Config) else _ESM1NV
 
 
 def _split(name: str) -> int | None:
