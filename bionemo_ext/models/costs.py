@@ -5,7 +5,8 @@ Letters: T tokens, H hidden, F feed-forward width, V padded vocabulary, l layers
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+
+from bionemo_ext.huggingface import Architecture
 
 # As in bionemo_ext.models.config, which imports Megatron: the vocabulary's rows in a model that is
 # trained. The published counts do without them.
@@ -16,14 +17,63 @@ PADDED_VOCABULARY = 128
 _FORWARD_AND_BACKWARD = 3
 
 
-class Architecture(Protocol):
-    """What the formulas read of an ``ESM2Config`` or ``ESM1nvConfig``."""
+def parameters(config: Architecture) -> int:
+    """Number of parameters as published: the vocabulary's own rows, without padding.
 
-    layers: int
-    hidden: int
-    heads: int
-    ffn: int
-    max_positions: int
+    In each layer four matrices H x H, two H x F, their biases and two LayerNorms; the embedding,
+    which is the decoder too; ESM-1nv's positions; the final LayerNorm; the head's dense map,
+    LayerNorm and bias; ESM-2's contact head. The files of ``facebook/esm2_*`` carry 1,026 x H
+    positions more, which ESM-2 never reads.
+    """
+    vocabulary = len(config.alphabet)
+    stage = trained_parameters(config)
+    padding = (PADDED_VOCABULARY - vocabulary) * (config.hidden + 1)
+    return stage - padding + contact_parameters(config)
+
+
+def contact_parameters(config: Architecture) -> int:
+    """Parameters of ESM-2's contact head, which the language model's loss does not train."""
+    return config.layers * config.heads + 1 if config.family == "esm2" else 0
+
+
+def trained_parameters(
+    config: Architecture, *, tensor: int = 1, pipeline: int = 1, stage: int = 0
+) -> int:
+    """Parameters that one rank of a run trains, the padding of the vocabulary among them.
+
+    Parameters
+    ----------
+    config : Architecture
+        The model.
+    tensor, pipeline : int
+        Ranks that share a layer, and stages of layers.
+    stage : int
+        The rank's stage. The last of several holds the embedding once more, as the decoder.
+    """
+    hidden = config.hidden
+    rows = PADDED_VOCABULARY // tensor
+    count = config.layers // pipeline * _layer_parameters(config, tensor)
+    if stage == 0:
+        count += rows * hidden
+        count += config.max_positions * hidden if config.family == "esm1nv" else 0
+    if stage == pipeline - 1:
+        count += 2 * hidden  # final LayerNorm
+        count += hidden * hidden + hidden + 2 * hidden + rows  # the head and its bias
+        count += rows * hidden if pipeline > 1 else 0
+    return count
+
+
+def linear_weights(config: Architecture, tensor: int) -> int:
+    """Elements of one layer's four linear maps on one rank, without biases."""
+    hidden, ffn = config.hidden, config.ffn
+    return (4 * hidden * hidden + 2 * hidden * ffn) // tensor
+
+
+def _layer_parameters(config: Architecture, tensor: int) -> int:
+    hidden, ffn = config.hidden, config.ffn
+    shared = (3 * hidden + ffn) // tensor  # biases of the maps that are cut by their outputs
+    whole = 2 * hidden + 4 * hidden  # biases after the sum over ranks, two LayerNorms
+    return linear_weights(config, tensor) + shared + whole
 
 
 def training_flops(
