@@ -110,8 +110,8 @@ class LocalAttention(MegatronModule):
         self, query: Tensor, key: Tensor, value: Tensor, lengths: list[int]
     ) -> Tensor:
         # Split once and join once: slices would each have a gradient of the whole length.
-        rows = zip(*(x.transpose(0, 1)[None].split(lengths, 2) for x in (query, key, value)))
-        context = torch.cat([self._attend(*row) for row in rows], 2)
+        parts = [x.transpose(0, 1)[None].split(lengths, 2) for x in (query, key, value)]
+        context = torch.cat([self._attend(*row) for row in zip(*parts, strict=True)], 2)
         return context[0].transpose(0, 1).flatten(1)
 
     def _attend(

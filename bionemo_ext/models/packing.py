@@ -20,20 +20,23 @@ class Packing:
         Token that a sequence begins at and, last, T; int32, [B + 1].
     longest : int
         Upper bound of the sequences' lengths.
+    total : int
+        T.
     """
 
     offsets: Tensor
     longest: int
+    total: int
 
     @property
     def positions(self) -> Tensor:
         """Place of each token in its own sequence, [T]."""
-        total = int(self.offsets[-1])
-        return torch.arange(total, device=self.offsets.device) - self.spread(self.offsets[:-1])
+        places = torch.arange(self.total, device=self.offsets.device)
+        return places - self.spread(self.offsets[:-1])
 
     def spread(self, values: Tensor) -> Tensor:
         """Give each token its sequence's value: [B] to [T]."""
-        return values.repeat_interleave(self.offsets.diff())
+        return values.repeat_interleave(self.offsets.diff(), output_size=self.total)
 
     def sums(self, values: Tensor) -> Tensor:
         """Sum each sequence's tokens' values: [T] to [B]."""

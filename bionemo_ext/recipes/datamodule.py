@@ -7,7 +7,7 @@ from nemo.lightning.data import WrappedDataLoader
 from nemo.lightning.pytorch.plugins import MegatronDataSampler
 from torch.utils.data import DataLoader
 
-from bionemo_ext.data.batches import collate
+from bionemo_ext.data.batches import collate, pack
 from bionemo_ext.data.dataset import MaskedDataset, Sample
 
 
@@ -20,6 +20,10 @@ class PretrainData(pl.LightningDataModule):
         The streams; the validation set's length is a multiple of ``global_batch``.
     micro_batch, global_batch : int
         Sequences a forward pass and an optimizer step.
+    packing : bool
+        Whether a micro-batch is one row of sequences end to end.
+    multiple : int
+        What a micro-batch's number of tokens (packed) or width (padded) is a multiple of.
     workers : int
         Processes that prepare samples; 0 prepares them in the training process.
     """
@@ -30,11 +34,16 @@ class PretrainData(pl.LightningDataModule):
         validation: MaskedDataset,
         micro_batch: int,
         global_batch: int,
+        packing: bool,
+        multiple: int,
         workers: int,
     ) -> None:
         super().__init__()
         self.train, self.validation = train, validation
         self.global_batch, self.workers = global_batch, workers
+        self.make_batch = partial(
+            pack if packing else collate, pad_id=train.store.alphabet.pad_id, multiple=multiple
+        )
         self.data_sampler = MegatronDataSampler(
             seq_len=train.max_residues + 2,
             micro_batch_size=micro_batch,
@@ -59,5 +68,5 @@ class PretrainData(pl.LightningDataModule):
             dataset=dataset,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            collate_fn=partial(collate, pad_id=dataset.store.alphabet.pad_id),
+            collate_fn=self.make_batch,
         )

@@ -2,9 +2,12 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
+import psutil
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -31,6 +34,9 @@ def run_ranks(arguments: Sequence[str], ranks: int) -> None:
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
     os.environ[LAUNCHER] = str(os.getpid())
+    # SIGTERM is for the ranks, which save and end well. The agent would kill them half a minute on.
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGINT,SIGHUP,SIGQUIT"
+    signal.signal(signal.SIGTERM, _tell_ranks)
     # The elastic agent logs each rank that fails; what went wrong the rank has told itself.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
@@ -40,3 +46,8 @@ def run_ranks(arguments: Sequence[str], ranks: int) -> None:
         if failure.exitcode == InputError.exit_code:
             sys.exit(InputError.exit_code)  # the rank has told the sentence
         raise RunError(f"rank {rank} of {ranks} ended with exit code {failure.exitcode}") from None
+
+
+def _tell_ranks(number: int, frame: FrameType | None) -> None:
+    for rank in psutil.Process().children():
+        rank.send_signal(number)

@@ -1,10 +1,12 @@
 """The masked language model as NeMo trains it: model, loss, batches and schedule."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import nemo.lightning as nl
+import numpy as np
 import torch
 from megatron.core import parallel_state, tensor_parallel
 from megatron.core.optimizer import OptimizerConfig
@@ -13,11 +15,18 @@ from nemo.lightning.megatron_parallel import MegatronLossReduction
 from nemo.lightning.pytorch.optim import LRSchedulerModule
 from torch import Tensor
 
-from bionemo_ext.huggingface import ESM2Config
+from bionemo_ext.huggingface import Architecture, State
+from bionemo_ext.models.esm1nv import ESM1nvModel
 from bionemo_ext.models.esm2 import ESM2Model
-from bionemo_ext.recipes.settings import OptimizerSettings
+from bionemo_ext.models.folder import load_into
+from bionemo_ext.models.packing import Packing
+from bionemo_ext.recipes.settings import OptimizerSettings, Schedule
 
 Batch = dict[str, Tensor]
+
+
+# What is counted of every micro-batch, in this order.
+COUNTED = ("loss_sum", "chosen", "tokens", "padded", "squared_lengths")
 
 
 class TokenLoss(MegatronLossReduction):
@@ -29,8 +38,7 @@ class TokenLoss(MegatronLossReduction):
     Parameters
     ----------
     totals : list of Tensor
-        Of each step (loss sum, chosen tokens, tokens, tokens with padding) over all data parallel
-        ranks, shape [4], is appended here.
+        Of each step what :data:`COUNTED` names, over all data parallel ranks, is appended here.
     """
 
     def __init__(self, totals: list[Tensor]) -> None:
@@ -41,9 +49,14 @@ class TokenLoss(MegatronLossReduction):
         """Reduce one micro-batch: losses [B, S] to their sum and count."""
         loss_sum = (losses.float() * batch["loss_mask"]).sum()
         count = batch["loss_mask"].sum()
-        tokens = batch["attention_mask"].sum()
-        padded = torch.full_like(count, batch["attention_mask"].numel())
-        totals = torch.stack([loss_sum.detach(), count, tokens.to(count), padded])
+        counted = (
+            loss_sum.detach(),
+            count,
+            batch["attention_mask"].sum(),
+            torch.full_like(count, batch["attention_mask"].numel()),
+            _squared_lengths(batch),
+        )
+        totals = torch.stack([number.double() for number in counted])
         return loss_sum, count.to(torch.int), {"totals": totals}
 
     def reduce(self, microbatches: Sequence[dict[str, Tensor]]) -> Tensor:
@@ -51,11 +64,18 @@ class TokenLoss(MegatronLossReduction):
         totals = torch.stack([m["totals"] for m in microbatches]).sum(0)
         torch.distributed.all_reduce(totals, group=parallel_state.get_data_parallel_group())
         self.totals.append(totals)
-        return totals[0] / totals[1].clamp(min=1)
+        return (totals[0] / totals[1].clamp(min=1)).float()
 
 
-class WarmupLinearDecay(LRSchedulerModule):
-    """Learning rate from 0 to the peak, then straight down to the floor, then flat."""
+def _squared_lengths(batch: Batch) -> Tensor:
+    """Sum of the squared lengths of the sequences, which attention's work grows with."""
+    if "offsets" in batch:
+        return batch["offsets"].diff().double().square().sum()
+    return batch["attention_mask"].sum(-1).double().square().sum()
+
+
+class WarmupDecay(LRSchedulerModule):
+    """Learning rate from 0 to the peak, then down to the floor on a line or a cosine, then flat."""
 
     def __init__(self, settings: OptimizerSettings) -> None:
         super().__init__()
@@ -66,8 +86,10 @@ class WarmupLinearDecay(LRSchedulerModule):
         s = self.settings
         if step < s.warmup_steps:
             return (step + 1) / s.warmup_steps
+        done = min(1.0, (step - s.warmup_steps) / max(1, s.decay_steps - s.warmup_steps))
+        if s.schedule is Schedule.COSINE:
+            done = (1 - math.cos(math.pi * done)) / 2
         floor = s.min_lr / s.lr
-        done = (step - s.warmup_steps) / max(1, s.decay_steps - s.warmup_steps)
         return max(floor, 1 - (1 - floor) * done)
 
     def scheduler(self, model: Any, optimizer: Any) -> dict[str, Any]:
@@ -93,18 +115,19 @@ def megatron_optimizer(
         adam_eps=settings.eps,
         clip_grad=settings.clip,
         bf16=dtype == torch.bfloat16,
+        fp16=dtype == torch.float16,
         params_dtype=dtype,
         use_distributed_optimizer=distributed,
     )
-    return nl.MegatronOptimizerModule(config, lr_scheduler=WarmupLinearDecay(settings))
+    return nl.MegatronOptimizerModule(config, lr_scheduler=WarmupDecay(settings))
 
 
 class MaskedLanguageModel(pl.LightningModule):
-    """ESM-2 with the hooks by which NeMo's Megatron strategy trains it.
+    """A model with the hooks by which NeMo's Megatron strategy trains it.
 
     Parameters
     ----------
-    architecture : ESM2Config
+    architecture : Architecture
         The model.
     config : TransformerConfig
         Megatron's view of it.
@@ -113,20 +136,24 @@ class MaskedLanguageModel(pl.LightningModule):
     optimizer : MegatronOptimizerModule
         See :func:`megatron_optimizer`.
     seed : int
-        Initial weights; the same under every parallel layout.
+        Initial weights, the same under every parallel layout, and dropout.
+    weights : dict of Tensor, optional
+        A Megatron state to begin from instead.
     """
 
     def __init__(
         self,
-        architecture: ESM2Config,
+        architecture: Architecture,
         config: TransformerConfig,
         implementation: str,
         optimizer: nl.MegatronOptimizerModule,
         seed: int,
+        weights: State | None = None,
     ) -> None:
         super().__init__()
         self.architecture, self.config = architecture, config
         self.implementation, self.seed = implementation, seed
+        self.initial_weights = weights
         self.training_totals: list[Tensor] = []
         self.validation_totals: list[Tensor] = []
         self.optim = optimizer
@@ -136,29 +163,51 @@ class MaskedLanguageModel(pl.LightningModule):
         """Build the model once the ranks know their places."""
         if hasattr(self, "module"):
             return
-        torch.manual_seed(self.seed)
         tensor_parallel.model_parallel_cuda_manual_seed(self.seed)
-        self.module = ESM2Model(
+        kind = ESM2Model if self.architecture.family == "esm2" else ESM1nvModel
+        self.module = kind(
             self.architecture,
             self.config,
             self.implementation,
             pre_process=parallel_state.is_pipeline_first_stage(),
             post_process=parallel_state.is_pipeline_last_stage(),
+            seed=self.seed,
         )
+        if self.initial_weights is not None:
+            load_into(self.module, self.initial_weights)
+            self.initial_weights = None
 
-    def forward(self, tokens: Tensor, attention_mask: Tensor, labels: Tensor | None) -> Tensor:
-        """See :meth:`ESM2Model.forward`."""
-        return self.module(tokens, attention_mask, labels)
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Seed dropout by (seed, step, data parallel rank), so that a resumed run repeats it."""
+        if not self.architecture.dropout:
+            return
+        rank = parallel_state.get_data_parallel_rank()
+        key = [self.seed, self.trainer.global_step, rank]
+        seed = int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
+        torch.manual_seed(seed)
+        tensor_parallel.model_parallel_cuda_manual_seed(seed)
+
+    def forward(
+        self, tokens: Tensor, attention_mask: Tensor, labels: Tensor | None, packing: Packing | None
+    ) -> Tensor:
+        """See :meth:`MaskedLM.forward`."""
+        return self.module(tokens, attention_mask, labels, packing)
 
     def data_step(self, batches: Iterator[Any]) -> Batch:
         """Take the next micro-batch to this rank's device."""
         batch, *_ = next(batches)
         device = torch.cuda.current_device()
-        return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+        return {
+            name: tensor if tensor.ndim == 0 else tensor.to(device, non_blocking=True)
+            for name, tensor in batch.items()
+        }
 
     def forward_step(self, batch: Batch) -> Tensor:
         """Losses of all tokens, [B, S], on the last pipeline stage."""
-        return self(batch["tokens"], batch["attention_mask"], batch["labels"])
+        packing = None
+        if "offsets" in batch:
+            packing = Packing(batch["offsets"], int(batch["longest"]), batch["tokens"].shape[1])
+        return self(batch["tokens"], batch["attention_mask"], batch["labels"], packing)
 
     def training_step(self, batch: Batch, batch_idx: int | None = None) -> Tensor:
         """Same as :meth:`forward_step`."""
@@ -176,14 +225,27 @@ class MaskedLanguageModel(pl.LightningModule):
         """How NeMo reduces a validation batch."""
         return TokenLoss(self.validation_totals)
 
-    def tokens_seen(self) -> tuple[int, int]:
-        """Tokens of all ranks since the last call, without and with padding."""
-        totals = torch.stack(self.training_totals).sum(0)
-        self.training_totals.clear()
-        return int(totals[2]), int(totals[3])
+    def training_counts(self) -> dict[str, float]:
+        """What :data:`COUNTED` names, over all ranks, since the last call; every rank must ask."""
+        return _sum_up(self.training_totals)
 
     def validation_loss(self) -> float:
-        """Mean loss of all chosen validation tokens since the last call."""
-        totals = torch.stack(self.validation_totals).sum(0)
-        self.validation_totals.clear()
-        return float(totals[0] / totals[1])
+        """Mean loss of all chosen validation tokens since the last call; every rank must ask."""
+        counts = _sum_up(self.validation_totals)
+        return counts["loss_sum"] / counts["chosen"]
+
+
+def _sum_up(totals: list[Tensor]) -> dict[str, float]:
+    # Only the last pipeline stage has losses; the others are told.
+    device = torch.cuda.current_device()
+    total = torch.zeros(len(COUNTED), dtype=torch.float64, device=device)
+    if totals:
+        total += torch.stack(totals).sum(0)
+        totals.clear()
+    if parallel_state.get_pipeline_model_parallel_world_size() > 1:
+        torch.distributed.broadcast(
+            total,
+            parallel_state.get_pipeline_model_parallel_last_rank(),
+            group=parallel_state.get_pipeline_model_parallel_group(),
+        )
+    return dict(zip(COUNTED, total.tolist(), strict=True))

@@ -3,7 +3,14 @@
 from importlib.util import find_spec
 
 from bionemo_ext.errors import ConfigError
-from bionemo_ext.recipes.settings import Implementation, ModelSettings, PretrainSettings
+from bionemo_ext.recipes.settings import (
+    Arithmetic,
+    Family,
+    Fp8,
+    Implementation,
+    ModelSettings,
+    PretrainSettings,
+)
 from bionemo_ext.resources import data_path
 
 
@@ -25,6 +32,7 @@ def check(settings: PretrainSettings, *, launched: bool = False) -> None:
         If there is no such training or validation data.
     """
     _check_model(settings.model)
+    _check_precision(settings)
     _check_ranks(settings, launched)
     if settings.data.max_residues + 2 > settings.model.max_positions:
         raise ConfigError(
@@ -49,6 +57,30 @@ def _check_model(model: ModelSettings) -> None:
         raise ConfigError(
             f"model.hidden {model.hidden} is not a multiple of model.heads {model.heads}"
         )
+    if model.dropout and model.family is Family.ESM2:
+        raise ConfigError(f"model.dropout is {model.dropout}, but ESM-2 has no dropout")
+
+
+def _check_precision(settings: PretrainSettings) -> None:
+    precision = settings.precision
+    if precision.fp8 is Fp8.OFF:
+        return
+    if precision.arithmetic is not Arithmetic.BF16:
+        raise ConfigError(
+            f"precision.fp8={precision.fp8.value} goes with precision.arithmetic=bf16, not with "
+            f"{precision.arithmetic.value}"
+        )
+    if find_spec("transformer_engine") is None:
+        raise ConfigError(
+            f"precision.fp8={precision.fp8.value} needs TransformerEngine and a Hopper GPU or "
+            "later; precision=bf16 runs everywhere"
+        )
+    bf16 = precision.bf16_first_layers + precision.bf16_last_layers
+    if bf16 >= settings.model.layers:
+        raise ConfigError(
+            f"precision keeps {bf16} layers in bf16, and model.layers is {settings.model.layers}: "
+            "none is left for FP8"
+        )
 
 
 def _check_ranks(settings: PretrainSettings, launched: bool) -> None:
@@ -65,11 +97,13 @@ def _check_ranks(settings: PretrainSettings, launched: bool) -> None:
             f"parallel.nodes is {parallel.nodes}, but this command starts the ranks of one node "
             "only; start it with torchrun on every node"
         )
-    if parallel.pipeline != 1:
+    if settings.model.layers % parallel.pipeline:
         raise ConfigError(
-            f"parallel.pipeline is {parallel.pipeline}; pipeline stages are not supported yet, "
-            "use parallel.tensor"
+            f"parallel.pipeline {parallel.pipeline} does not divide the model's "
+            f"{settings.model.layers} layers"
         )
+    if parallel.sequence and parallel.tensor == 1:
+        raise ConfigError("parallel.sequence=true needs parallel.tensor of 2 or more")
     if settings.model.heads % parallel.tensor:
         raise ConfigError(
             f"parallel.tensor {parallel.tensor} does not divide model.heads {settings.model.heads}"

@@ -13,7 +13,7 @@ from bionemo_ext.recipes.config import compose
 from bionemo_ext.recipes.preflight import check
 from bionemo_ext.recipes.quiet import quieten
 from bionemo_ext.recipes.ranks import end_with_launcher, in_rank, launched_by_us
-from bionemo_ext.recipes.runs import RUN_FILE, checkpoint_step, newest_checkpoint
+from bionemo_ext.recipes.runs import RUN_FILE, newest_checkpoint, newest_step
 from bionemo_ext.recipes.settings import PretrainSettings
 
 # What a run may not change halfway: going on would not be the same run.
@@ -54,16 +54,16 @@ def run(overrides: Sequence[str]) -> Path:
         return out
     check(settings)
     _prepare(settings, out)
-    newest = newest_checkpoint(out)
-    if newest is not None and checkpoint_step(newest) >= settings.steps:
-        print(f"{out} is trained to step {checkpoint_step(newest)} already", flush=True)
+    done = newest_step(out)
+    if done >= settings.steps:
+        print(f"{out} is trained to step {done} already", flush=True)
     elif settings.parallel.devices == 1:
         _train(settings)
     else:
         from bionemo_ext.recipes.launch import run_ranks
 
         run_ranks(["pretrain", *overrides], settings.parallel.devices)
-    _export(out)
+    _finish(settings, out)
     return out
 
 
@@ -79,10 +79,19 @@ def _be_rank(settings: PretrainSettings, out: Path) -> None:
         _prepare(settings, out)
     _train(settings)
     if first:
-        _export(out)
+        _finish(settings, out)
 
 
-def _export(out: Path) -> None:
+def _finish(settings: PretrainSettings, out: Path) -> None:
+    """Export the weights; a run that was told to end is only said to go on later."""
+    done = newest_step(out)
+    if done < settings.steps:
+        print(
+            f"stopped by SIGTERM after step {done} of {settings.steps}; the same command goes on "
+            "from there",
+            flush=True,
+        )
+        return
     from bionemo_ext.recipes.checkpoint import to_huggingface
 
     to_huggingface(out, out / "huggingface")

@@ -22,8 +22,12 @@ def launched_by_us() -> bool:
 
 def end_with_launcher() -> None:
     """Have the kernel end this rank when our launcher is killed, so that none trains on alone."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     if os.getppid() != int(os.environ[LAUNCHER]):  # it died before the kernel was asked
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

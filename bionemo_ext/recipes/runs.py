@@ -6,6 +6,8 @@
     One line a step: loss, learning rate, tokens, seconds; and one a validation.
 ``checkpoints/step-00000100/weights``
     Megatron's distributed format. A folder of that name is always whole.
+``checkpoints/best``
+    A link to the one with the lowest validation loss.
 ``huggingface``
     The last weights for everybody else's tools.
 """
@@ -43,6 +45,20 @@ def whole_checkpoints(folder: Path) -> list[Path]:
 def newest_checkpoint(run: Path) -> Path | None:
     """Return the newest whole checkpoint of a run's folder, if it has one."""
     return next(reversed(whole_checkpoints(run / "checkpoints")), None)
+
+
+def newest_step(run: Path) -> int:
+    """Steps behind the newest whole checkpoint of a run's folder; 0 without any."""
+    newest = newest_checkpoint(run)
+    return checkpoint_step(newest) if newest else 0
+
+
+def best_checkpoints(run: Path) -> list[Path]:
+    """Return the whole checkpoints that were validated, lowest validation loss first."""
+    losses = {row["step"]: row["val_loss"] for row in read_metrics(run) if "val_loss" in row}
+    whole = whole_checkpoints(run / "checkpoints")
+    validated = [path for path in whole if checkpoint_step(path) in losses]
+    return sorted(validated, key=lambda path: losses[checkpoint_step(path)])
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:

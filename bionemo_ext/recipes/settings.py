@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from omegaconf import MISSING
 
 from bionemo_ext.data.store import Crop
 from bionemo_ext.recipes.config_schema import limited
+
+if TYPE_CHECKING:
+    from bionemo_ext.huggingface import Architecture
 
 
 class Arithmetic(str, Enum):
@@ -49,8 +53,9 @@ class Family(str, Enum):
 
 
 class Implementation(str, Enum):
-    """Whose layers a model is made of."""
+    """Whose layers a model is made of; ``auto`` is TransformerEngine's where they can run."""
 
+    AUTO = "auto"
     LOCAL = "local"
     TRANSFORMER_ENGINE = "transformer_engine"
 
@@ -67,7 +72,21 @@ class ModelSettings:
     ffn: int = limited(0, default=0)
     max_positions: int = limited(3, default=1024)
     dropout: float = limited(0, 1, default=0.0)
-    implementation: Implementation = Implementation.LOCAL
+    implementation: Implementation = Implementation.AUTO
+
+    def architecture(self) -> "Architecture":
+        """The model's architecture.
+
+        Raises
+        ------
+        ConfigError
+            If there can be no such model.
+        """
+        # It imports torch, which composing a run does without.
+        from bionemo_ext.huggingface import model_config
+
+        names = ("layers", "hidden", "heads", "ffn", "max_positions", "dropout")
+        return model_config(self.family.value, {name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,35 @@
 """One rank of a pretraining run: model, data and NeMo's trainer put together."""
 
-import queue
+from importlib.util import find_spec
 from pathlib import Path
 
 import lightning.pytorch as pl
 import nemo.lightning as nl
 import torch
-from megatron.core.dist_checkpointing.strategies import filesystem_async
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from megatron.core.distributed import DistributedDataParallelConfig
 from nemo.lightning.callback_group import CallbackGroup
 
 from bionemo_ext.data.dataset import MaskedDataset
 from bionemo_ext.data.store import SequenceStore
-from bionemo_ext.huggingface import ESM2Config
 from bionemo_ext.models.config import megatron_config
 from bionemo_ext.recipes import cpu
-from bionemo_ext.recipes.callbacks import Figures, WholeCheckpoints
 from bionemo_ext.recipes.checkpoint import check_files
 from bionemo_ext.recipes.datamodule import PretrainData
+from bionemo_ext.recipes.figures import Figures
 from bionemo_ext.recipes.module import MaskedLanguageModel, megatron_optimizer
+from bionemo_ext.recipes.preemption import Preempted, SaveAndStop
 from bionemo_ext.recipes.runs import newest_checkpoint
-from bionemo_ext.recipes.settings import Arithmetic, DataSettings, PretrainSettings
+from bionemo_ext.recipes.saving import WholeCheckpoints, checkpoint_io
+from bionemo_ext.recipes.settings import (
+    Arithmetic,
+    DataSettings,
+    Fp8,
+    Implementation,
+    PretrainSettings,
+)
 from bionemo_ext.resources import data_path
+from bionemo_ext.sequences import Alphabet
 
 _DTYPES = {
     Arithmetic.FP32: torch.float32,
@@ -29,8 +38,13 @@ _DTYPES = {
 }
 
 
-def train(settings: PretrainSettings) -> None:
+def train(settings: PretrainSettings) -> bool:
     """Train from the run's newest whole checkpoint, or from the beginning.
+
+    Returns
+    -------
+    bool
+        Whether the last step is done; else the run was told to end and has saved.
 
     Raises
     ------
@@ -43,68 +57,102 @@ def train(settings: PretrainSettings) -> None:
     if not on_gpu:
         cpu.enable_nemo()
     pl.seed_everything(settings.seed, verbose=False)
-    data = _data(settings)
-    trainer = _trainer(settings, on_gpu)
-    # Megatron collects a save's results through a server process of its own, which outlives a
-    # killed rank. Saving is synchronous here, so a queue in this process does.
-    filesystem_async._results_queue = queue.Queue()
+    model = _model(settings)
+    checkpoints = WholeCheckpoints(
+        Path(settings.out), settings.checkpoint_every, settings.keep_checkpoints, settings.keep_best
+    )
+    trainer = _trainer(settings, on_gpu, checkpoints)
     # NeMo's telemetry is the only member: nobody asked for it, and it raises at the first save.
     CallbackGroup.get_instance()._callbacks.clear()
     newest = newest_checkpoint(Path(settings.out))
     if newest is not None:
         check_files(newest)
-    trainer.fit(_model(settings, on_gpu), data, ckpt_path=str(newest) if newest else None)
+    try:
+        trainer.fit(model, _data(settings), ckpt_path=str(newest) if newest else None)
+    except Preempted:
+        return False
+    return True
 
 
-def _model(settings: PretrainSettings, on_gpu: bool) -> MaskedLanguageModel:
-    model, parallel = settings.model, settings.parallel
-    dtype = _DTYPES[settings.precision.arithmetic]
-    architecture = ESM2Config(
-        model.layers, model.hidden, model.heads, model.ffn, model.max_positions
-    )
+def _model(settings: PretrainSettings) -> MaskedLanguageModel:
+    parallel, precision = settings.parallel, settings.precision
+    dtype = _DTYPES[precision.arithmetic]
+    implementation = _implementation(settings.model.implementation)
+    architecture = settings.model.architecture()
     config = megatron_config(
         architecture,
         tensor_parallel=parallel.tensor,
         pipeline_parallel=parallel.pipeline,
         sequence_parallel=parallel.sequence,
-        layers=model.implementation.value,
+        layers=implementation,
         dtype=dtype,
+        fp8=precision.fp8.value,
+        bf16_ends=(precision.bf16_first_layers, precision.bf16_last_layers),
+        recompute=settings.recompute.value,
     )
-    optimizer = megatron_optimizer(settings.optimizer, distributed=on_gpu, dtype=dtype)
-    return MaskedLanguageModel(
-        architecture, config, model.implementation.value, optimizer, settings.seed
+    optimizer = megatron_optimizer(
+        settings.optimizer, distributed=parallel.distributed_optimizer, dtype=dtype
     )
+    return MaskedLanguageModel(architecture, config, implementation, optimizer, settings.seed)
+
+
+def _implementation(wanted: Implementation) -> str:
+    if wanted is not Implementation.AUTO:
+        return wanted.value
+    engine = torch.cuda.is_available() and find_spec("transformer_engine") is not None
+    return (Implementation.TRANSFORMER_ENGINE if engine else Implementation.LOCAL).value
 
 
 def _data(settings: PretrainSettings) -> PretrainData:
     data, batch = settings.data, settings.global_batch
-    train, validation = _stores(data, settings.seed)
+    train, validation = _stores(data, settings.model.architecture().alphabet, settings.seed)
     steps = -(-len(validation) // batch)
     return PretrainData(
         MaskedDataset(train, settings.steps * batch, settings.seed, data.max_residues, data.crop),
         MaskedDataset(validation, steps * batch, settings.seed, data.max_residues, fixed=True),
         settings.micro_batch,
         batch,
-        data.workers,
+        packing=settings.packing,
+        multiple=_token_multiple(settings),
+        workers=data.workers,
     )
 
 
-def _stores(data: DataSettings, seed: int) -> tuple[SequenceStore, SequenceStore]:
-    train = SequenceStore.from_fasta(data_path(data.train))
+def _token_multiple(settings: PretrainSettings) -> int:
+    """What a micro-batch's tokens must be a multiple of, so that every matrix product takes them.
+
+    FP8 wants multiples of 16, in blocks of 128; sequence parallel ranks share the tokens.
+    """
+    per_rank = 128 if settings.precision.fp8 is Fp8.BLOCKWISE else 16
+    return per_rank * (settings.parallel.tensor if settings.parallel.sequence else 1)
+
+
+def _stores(
+    data: DataSettings, alphabet: Alphabet, seed: int
+) -> tuple[SequenceStore, SequenceStore]:
+    train = SequenceStore.from_fasta(data_path(data.train), alphabet)
     if data.validation:
-        return train, SequenceStore.from_fasta(data_path(data.validation))
+        return train, SequenceStore.from_fasta(data_path(data.validation), alphabet)
     return train.split(data.validation_fraction, seed)
 
 
-def _trainer(settings: PretrainSettings, on_gpu: bool) -> nl.Trainer:
-    parallel, out = settings.parallel, Path(settings.out)
+def _trainer(settings: PretrainSettings, on_gpu: bool, checkpoints: WholeCheckpoints) -> nl.Trainer:
+    parallel = settings.parallel
     strategy = nl.MegatronStrategy(
         tensor_model_parallel_size=parallel.tensor,
         pipeline_model_parallel_size=parallel.pipeline,
         sequence_parallel=parallel.sequence,
         pipeline_dtype=_DTYPES[settings.precision.arithmetic],
-        ddp="megatron",
-        ckpt_async_save=False,
+        ddp=DistributedDataParallelConfig(
+            check_for_nan_in_grad=settings.precision.arithmetic is not Arithmetic.FP16,
+            grad_reduce_in_fp32=True,
+            use_distributed_optimizer=parallel.distributed_optimizer,
+            overlap_grad_reduce=on_gpu,
+            overlap_param_gather=on_gpu and parallel.distributed_optimizer,
+        ),
+        checkpoint_io=checkpoint_io(background=settings.async_checkpoints),
+        # Megatron's form of the optimizer's state that any number of ranks of any kind reads.
+        ckpt_optim_fully_reshardable=True,
         replace_progress_bar=False,
     )
     # NeMo's printer calls these on the first rank only, and they gather over all: a hang on gloo.
@@ -124,10 +172,17 @@ def _trainer(settings: PretrainSettings, on_gpu: bool) -> nl.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=False,
-        callbacks=[
-            Figures(out, settings.log_every),
-            WholeCheckpoints(
-                out / "checkpoints", settings.checkpoint_every, settings.keep_checkpoints
-            ),
-        ],
+        callbacks=[_figures(settings), checkpoints, SaveAndStop(checkpoints)],
     )
+
+
+def _figures(settings: PretrainSettings) -> Figures:
+    out, loggers = Path(settings.out), list[Logger]()
+    if settings.logging.tensorboard:
+        loggers.append(TensorBoardLogger(out, name="tensorboard", version=""))
+    if settings.logging.wandb_project:
+        loggers.append(
+            WandbLogger(project=settings.logging.wandb_project, name=out.name, save_dir=out)
+        )
+    fp8 = settings.precision.fp8 is not Fp8.OFF
+    return Figures(out, settings.log_every, loggers, fp8=fp8)

@@ -1,0 +1,48 @@
+"""A run that is told to end (SIGTERM) saves first and goes on when it is started again."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from bionemo_ext.recipes.saving import WholeCheckpoints
+
+
+class Preempted(Exception):  # noqa: N818  (nothing went wrong)
+    """The run was told to end and has saved."""
+
+
+class SaveAndStop(pl.Callback):
+    """Save after the step in which any rank received SIGTERM, and stop.
+
+    Parameters
+    ----------
+    checkpoints : WholeCheckpoints
+        What saves.
+    """
+
+    def __init__(self, checkpoints: WholeCheckpoints) -> None:
+        self.checkpoints, self.asked = checkpoints, False
+
+    def on_train_start(self, *_: Any) -> None:
+        """Take the signal over from Lightning, which would end without saving."""
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Agree with the other ranks, whom the signal may have reached a step later.
+
+        Raises
+        ------
+        Preempted
+            On all ranks, once the checkpoint is whole.
+        """
+        asked = torch.tensor([float(self.asked)], device=torch.cuda.current_device())
+        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+        if asked.item() and trainer.global_step < trainer.max_steps:
+            self.checkpoints.save_and_wait(trainer)
+            raise Preempted
