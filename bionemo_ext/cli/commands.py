@@ -2,10 +2,12 @@
 
 import typer
 
+from bionemo_ext.cli.convert import convert
 from bionemo_ext.cli.demo import demo
 from bionemo_ext.cli.embed import embed
 from bionemo_ext.cli.export import export
 from bionemo_ext.cli.finetune import finetune
+from bionemo_ext.cli.plan import plan
 from bionemo_ext.cli.predict import predict
 from bionemo_ext.cli.pretrain import pretrain
 from bionemo_ext.cli.serve import serve
@@ -14,8 +16,10 @@ from bionemo_ext.cli.serve import serve
 def register(app: typer.Typer) -> None:
     """Add every command to ``app``."""
     app.command()(pretrain)
+    app.command()(plan)
     app.command()(finetune)
     app.command()(export)
+    app.command()(convert)
     app.command()(serve)
     app.command()(embed)
     app.command()(predict)
