@@ -77,7 +77,7 @@ def _layer_parameters(config: Architecture, tensor: int) -> int:
 
 
 def training_flops(
-    config: Architecture, tokens: int, squared_lengths: float, *, recompute: str = "none"
+    config: Architecture, tokens: float, squared_lengths: float, *, recompute: str = "none"
 ) -> float:
     """Floating point operations of forward and backward, of the matrix products alone.
 
@@ -97,7 +97,7 @@ def training_flops(
     ----------
     config : Architecture
         The model.
-    tokens : int
+    tokens : float
         Real tokens, without padding.
     squared_lengths : float
         Sum over the sequences of their squared lengths in tokens.
@@ -112,53 +112,54 @@ def training_flops(
 
 
 def _layer_forward(
-    config: Architecture, tokens: int, squared_lengths: float
+    config: Architecture, tokens: float, squared_lengths: float
 ) -> tuple[float, float]:
     hidden, ffn = config.hidden, config.ffn
     linear = 2.0 * tokens * hidden * (3 * hidden + hidden + 2 * ffn)
     return 4.0 * squared_lengths * hidden, linear
 
 
-def _head_forward(config: Architecture, tokens: int) -> float:
+def _head_forward(config: Architecture, tokens: float) -> float:
     return 2.0 * tokens * config.hidden * (config.hidden + PADDED_VOCABULARY)
 
 
 @dataclass(frozen=True)
 class _Device:
-    """Peaks of one kind of GPU, dense, in TFLOP/s; None where it has no such units."""
+    """Peaks of one kind of GPU, dense, in TFLOP/s, None where it has no such units; memory."""
 
     name: str
     bf16: float | None
     fp16: float
     fp8: float | None
+    memory: int  # GB, of the largest of that name
 
 
 # NVIDIA's data sheets, tensor cores, without sparsity (theirs are halved where they tell sparse
 # figures only). The first name that stands in the device's name as words of its own counts.
 _DEVICES = (
-    _Device("GB200", 2500, 2500, 5000),
-    _Device("B200", 2250, 2250, 4500),
-    _Device("GH200", 989.4, 989.4, 1978.9),
-    _Device("H200 NVL", 835.5, 835.5, 1671),
-    _Device("H200", 989.4, 989.4, 1978.9),
-    _Device("H100 NVL", 835.5, 835.5, 1671),
-    _Device("H100 PCIe", 756, 756, 1513),
-    _Device("H100", 989.4, 989.4, 1978.9),
-    _Device("H800", 989.4, 989.4, 1978.9),
-    _Device("H20", 148, 148, 296),
-    _Device("L40S", 362.1, 362.1, 733),
-    _Device("L40", 181.1, 181.1, 362),
-    _Device("L4", 121, 121, 242.5),
-    _Device("A100", 312, 312, None),
-    _Device("A800", 312, 312, None),
-    _Device("A40", 149.7, 149.7, None),
-    _Device("A30", 165, 165, None),
-    _Device("A10", 125, 125, None),
-    _Device("V100S", None, 130, None),
-    _Device("V100 SXM2", None, 125, None),
-    _Device("V100 SXM3", None, 125, None),
-    _Device("V100", None, 112, None),
-    _Device("T4", None, 65, None),
+    _Device("GB200", 2500, 2500, 5000, 186),
+    _Device("B200", 2250, 2250, 4500, 180),
+    _Device("GH200", 989.4, 989.4, 1978.9, 96),
+    _Device("H200 NVL", 835.5, 835.5, 1671, 141),
+    _Device("H200", 989.4, 989.4, 1978.9, 141),
+    _Device("H100 NVL", 835.5, 835.5, 1671, 94),
+    _Device("H100 PCIe", 756, 756, 1513, 80),
+    _Device("H100", 989.4, 989.4, 1978.9, 80),
+    _Device("H800", 989.4, 989.4, 1978.9, 80),
+    _Device("H20", 148, 148, 296, 96),
+    _Device("L40S", 362.1, 362.1, 733, 48),
+    _Device("L40", 181.1, 181.1, 362, 48),
+    _Device("L4", 121, 121, 242.5, 24),
+    _Device("A100", 312, 312, None, 80),
+    _Device("A800", 312, 312, None, 80),
+    _Device("A40", 149.7, 149.7, None, 48),
+    _Device("A30", 165, 165, None, 24),
+    _Device("A10", 125, 125, None, 24),
+    _Device("V100S", None, 130, None, 32),
+    _Device("V100 SXM2", None, 125, None, 32),
+    _Device("V100 SXM3", None, 125, None, 32),
+    _Device("V100", None, 112, None, 32),
+    _Device("T4", None, 65, None, 16),
 )
 
 
@@ -179,14 +180,29 @@ def peak_flops(device_name: str, arithmetic: str = "bf16") -> float | None:
     float or None
         FLOP/s; None for an unknown device and for FP8 where there is none.
     """
-    words = re.split(r"[^a-z0-9]+", device_name.lower())
-    for device in _DEVICES:
-        wanted = device.name.lower().split()
-        if all(word in words for word in wanted):
-            peak = {
-                "bf16": device.bf16 or device.fp16,
-                "fp16": device.fp16,
-                "fp8": device.fp8,
-            }[arithmetic]
-            return None if peak is None else peak * 1e12
-    return None
+    device = _device(device_name)
+    if device is None:
+        return None
+    peaks = {"bf16": device.bf16 or device.fp16, "fp16": device.fp16, "fp8": device.fp8}
+    peak = peaks[arithmetic]
+    return None if peak is None else peak * 1e12
+
+
+def device_memory(device_name: str) -> float | None:
+    """Bytes of memory of one device, as its name tells them or else its largest kind has.
+
+    Parameters
+    ----------
+    device_name : str
+        As in :func:`peak_flops`.
+    """
+    device = _device(device_name)
+    if device is None:
+        return None
+    told = re.search(r"(\d+)\s*gb\b", device_name.lower())
+    return (int(told[1]) if told else device.memory) * 1e9
+
+
+def _device(name: str) -> _Device | None:
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    return next((d for d in _DEVICES if set(d.name.lower().split()) <= set(words)), None)

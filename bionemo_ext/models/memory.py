@@ -4,7 +4,7 @@ Letters: T tokens of a micro-batch (padding counted where there is any), H hidde
 width, N heads, D head width, V padded vocabulary, t tensor parallel size. All sizes are in bytes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bionemo_ext.huggingface import Architecture
 from bionemo_ext.models.costs import (
@@ -49,12 +49,24 @@ class Numbers:
         Whether the layers' matrix products are in FP8.
     fp8_scales : float
         Bytes of scales that come with each FP8 number.
+    bf16_first, bf16_last : int
+        Layers at the ends whose matrix products are not in FP8.
     """
 
     weight: int = 2
     gradient: int = 4
     fp8: bool = False
     fp8_scales: float = 0.0
+    bf16_first: int = 0
+    bf16_last: int = 0
+
+    def fp8_layers(self, config: Architecture, layout: "Layout", stage: int) -> int:
+        """Layers of a stage that are in FP8."""
+        if not self.fp8:
+            return 0
+        each = config.layers // layout.pipeline
+        inside = range(self.bf16_first, config.layers - self.bf16_last)
+        return len(range(max(inside.start, stage * each), min(inside.stop, (stage + 1) * each)))
 
 
 @dataclass(frozen=True)
@@ -106,10 +118,8 @@ def weights(config: Architecture, layout: Layout, numbers: Numbers, stage: int) 
     )
     if stage == layout.pipeline - 1:
         held += _FP32 * contact_parameters(config)
-    if numbers.fp8:
-        maps = config.layers // layout.pipeline * linear_weights(config, layout.tensor)
-        held += 2 * maps * (1 + numbers.fp8_scales)
-    return held
+    maps = numbers.fp8_layers(config, layout, stage) * linear_weights(config, layout.tensor)
+    return held + 2 * maps * (1 + numbers.fp8_scales)
 
 
 def gradients(config: Architecture, layout: Layout, numbers: Numbers, stage: int) -> float:
@@ -207,18 +217,23 @@ def activations(
     """
     whole = batch.tokens * config.hidden / (layout.tensor if layout.sequence else 1)
     layers = config.layers // layout.pipeline
-    layer = layer_activations(
-        config, layout, numbers, batch, engine=engine, selective=recompute == "selective"
-    )
+    fp8 = numbers.fp8_layers(config, layout, stage)
+
+    def one(in_fp8: bool) -> float:
+        kinds = replace(numbers, fp8=in_fp8)
+        selective = recompute == "selective"
+        return layer_activations(config, layout, kinds, batch, engine=engine, selective=selective)
+
     embedding = 0.0
     if stage == 0:  # token ids and, in ESM-2, their scales in fp32
         embedding += batch.tokens * (8 + (_FP32 if config.family == "esm2" else 0))
         embedding += whole if config.dropout else 0
     head = _head(config, layout, numbers, batch) if stage == layout.pipeline - 1 else 0.0
     if recompute != "full":
-        return in_flight * (layers * layer + embedding), head
+        kept = fp8 * one(in_fp8=True) + (layers - fp8) * one(in_fp8=False)
+        return in_flight * (kept + embedding), head
     inputs = layers * whole * numbers.weight
-    once = layer - whole * numbers.weight
+    once = one(in_fp8=fp8 == layers) - whole * numbers.weight
     return in_flight * (inputs + embedding) + once, max(0.0, head - once)
 
 
