@@ -113,7 +113,7 @@ class MaskedDataset(Dataset[Sample]):
         tokens = np.empty(offsets[-1], dtype=np.int64)
         tokens[offsets[:-1]] = self.store.alphabet.bos_id
         tokens[offsets[1:] - 1] = self.store.alphabet.eos_id
-        columns = (records, starts, counts, offsets[:-1] + 1)
-        for record, start, count, at in zip(*(c.tolist() for c in columns), strict=True):
-            tokens[at : at + count] = self.store.read(record, start, count)
+        parts = self.store.read(records, starts, counts)
+        for at, part in zip((offsets[:-1] + 1).tolist(), parts, strict=True):
+            tokens[at : at + len(part)] = part
         return tokens, offsets

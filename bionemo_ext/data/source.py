@@ -26,5 +26,7 @@ class ProteinSource(Protocol):
     def lengths(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
         """Residues of each record, shape [B]."""
 
-    def read(self, record: int, start: int, count: int) -> NDArray[np.uint8]:
-        """Token ids of ``count`` residues of a record from ``start`` on, shape [count]."""
+    def read(
+        self, records: NDArray[np.int64], starts: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> list[NDArray[np.uint8]]:
+        """Token ids of ``counts`` residues of each record from ``starts`` on."""

@@ -92,10 +92,12 @@ class SequenceStore:
         """Residues of each record."""
         return self.offsets[records + 1] - self.offsets[records]
 
-    def read(self, record: int, start: int, count: int) -> NDArray[np.uint8]:
-        """Token ids of ``count`` residues from ``start`` on."""
-        begin = self.offsets[record] + start
-        return self.ids[begin : begin + count]
+    def read(
+        self, records: NDArray[np.int64], starts: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> list[NDArray[np.uint8]]:
+        """Token ids of ``counts`` residues of each record from ``starts`` on."""
+        begins = self.offsets[records] + starts
+        return [self.ids[a:b] for a, b in zip(begins, begins + counts, strict=True)]
 
     def select(self, indices: NDArray[np.int64]) -> "SequenceStore":
         """Return a store of some of the sequences, in the given order."""

@@ -1,0 +1,1 @@
+"""UniProt's downloads to a store on disk."""

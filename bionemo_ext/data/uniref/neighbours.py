@@ -1,0 +1,139 @@
+"""Training sequences too similar to a validation one, found by MMseqs2.
+
+The ESM-2 paper (Lin et al., 2023) searched with the training set as queries and the validation set
+as targets, ``-s 7 --min-seq-id 0.5 --alignment-mode 3 --max-seqs 300 -c 0.8 --cov-mode 0``: 50%
+identity over an alignment that covers 80% of both. MMseqs2's prefilter finds slightly different
+pairs in the two directions and with other sensitivities, so here both are searched, at 7.5, until
+neither finds anything.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bionemo_ext.errors import RunError
+
+_MMSEQS = "mmseqs"
+_SENSITIVITY = 7.5
+_CHANCE_HITS = 10  # E-value: short proteins reach no small one, however similar they are
+_MOST_HITS = 1000  # a query; beyond them another round finds the rest
+_MOST_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """What makes two sequences neighbours.
+
+    Parameters
+    ----------
+    identity : float
+        Share of identical residues in the alignment.
+    coverage : float
+        Share of each of the two sequences that the alignment covers; 0 takes any local match.
+    threads : int
+        Cores to search with; 0 uses all.
+    """
+
+    identity: float = 0.5
+    coverage: float = 0.8
+    threads: int = 0
+
+    def words(self) -> list[str]:
+        """The same for ``mmseqs``."""
+        chosen = {
+            "-s": _SENSITIVITY,
+            "--min-seq-id": self.identity,
+            "-c": self.coverage,
+            "--cov-mode": 0,
+            "-e": _CHANCE_HITS,
+            "--alignment-mode": 3,
+            "--max-seqs": _MOST_HITS,
+        }
+        return [str(word) for pair in chosen.items() for word in pair]
+
+
+def mmseqs_version() -> str | None:
+    """Version of the installed MMseqs2, or None where there is none."""
+    if shutil.which(_MMSEQS) is None:
+        return None
+    done = subprocess.run([_MMSEQS, "version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+Fasta = Callable[[NDArray[np.bool_]], Iterator[bytes]]
+"""FASTA text of the wanted training sequences, named by their numbers."""
+
+
+def neighbours(
+    fasta: Fasta, validation: Path, wanted: NDArray[np.bool_], similarity: Similarity
+) -> tuple[NDArray[np.bool_], int]:
+    """Find the training sequences that are neighbours of a validation one.
+
+    Parameters
+    ----------
+    fasta : callable
+        Gives the training sequences of a mask.
+    validation : Path
+        FASTA file of the validation sequences.
+    wanted : array of bool
+        The training sequences, shape [N].
+    similarity : Similarity
+        What a neighbour is.
+
+    Returns
+    -------
+    array of bool
+        The neighbours, shape [N].
+    int
+        Rounds of search until none was left.
+
+    Raises
+    ------
+    RunError
+        If ``mmseqs`` fails.
+    """
+    found = np.zeros_like(wanted)
+    with tempfile.TemporaryDirectory(dir=validation.parent, prefix="mmseqs-") as scratch:
+        place = Path(scratch)
+        train = place / "train.fasta"
+        for rounds in range(1, _MOST_ROUNDS + 1):
+            _write(train, fasta(wanted & ~found))
+            # Alone in its search, a query's hits do not depend on the other queries, so the long
+            # search is done once; the short one depends on what is left, and is repeated.
+            if rounds == 1:
+                found[_search(place, train, validation, similarity, "query")] = True
+                _write(train, fasta(wanted & ~found))
+            hits = _search(place, validation, train, similarity, "target")
+            found[hits] = True
+            if not hits.size:
+                return found, rounds
+    raise RunError(f"mmseqs still found neighbours after {_MOST_ROUNDS} rounds of search")
+
+
+def _write(path: Path, lines: Iterator[bytes]) -> None:
+    with path.open("wb") as file:
+        file.writelines(lines)
+
+
+def _search(
+    scratch: Path, queries: Path, targets: Path, similarity: Similarity, column: str
+) -> NDArray[np.int64]:
+    """Numbers of the training sequences that are in any hit."""
+    if not queries.stat().st_size or not targets.stat().st_size:
+        return np.empty(0, np.int64)
+    hits, rest = scratch / "hits.tsv", scratch / "rest"
+    threads = ["--threads", str(similarity.threads)] if similarity.threads else []
+    words = [_MMSEQS, "easy-search", str(queries), str(targets), str(hits), str(rest)]
+    words += [*similarity.words(), *threads, "--format-output", column, "-v", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+        raise RunError(f"mmseqs ended with code {done.returncode}: {said[-1]}")
+    shutil.rmtree(rest, ignore_errors=True)
+    return np.unique(np.array(hits.read_bytes().split(), dtype=np.int64))
