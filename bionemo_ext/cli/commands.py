@@ -3,6 +3,7 @@
 import typer
 
 from bionemo_ext.cli.convert import convert
+from bionemo_ext.cli.data import app as data
 from bionemo_ext.cli.demo import demo
 from bionemo_ext.cli.embed import embed
 from bionemo_ext.cli.export import export
@@ -15,6 +16,7 @@ from bionemo_ext.cli.serve import serve
 
 def register(app: typer.Typer) -> None:
     """Add every command to ``app``."""
+    app.add_typer(data, name="data")
     app.command()(pretrain)
     app.command()(plan)
     app.command()(finetune)
