@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+from bionemo_ext.data.opening import check_data
 from bionemo_ext.errors import ConfigError
 from bionemo_ext.recipes.settings import (
     Arithmetic,
@@ -29,7 +30,7 @@ def check(settings: PretrainSettings, *, launched: bool = False) -> None:
     ConfigError
         Names the keys that do not go together.
     DataError
-        If there is no such training or validation data.
+        If there is no such training or validation data, or a store of another alphabet.
     """
     _check_model(settings.model)
     _check_precision(settings)
@@ -43,7 +44,7 @@ def check(settings: PretrainSettings, *, launched: bool = False) -> None:
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ConfigError(f"optimizer.betas is {betas}, but two numbers from 0 to 1 are needed")
     for source in filter(None, (settings.data.train, settings.data.validation)):
-        data_path(source)
+        check_data(data_path(source), settings.model.architecture().alphabet)
 
 
 def _check_model(model: ModelSettings) -> None:

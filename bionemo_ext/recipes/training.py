@@ -11,7 +11,7 @@ from megatron.core.distributed import DistributedDataParallelConfig
 from nemo.lightning.callback_group import CallbackGroup
 
 from bionemo_ext.data.dataset import MaskedDataset
-from bionemo_ext.data.store import SequenceStore
+from bionemo_ext.data.opening import open_data
 from bionemo_ext.models.config import megatron_config
 from bionemo_ext.recipes import cpu
 from bionemo_ext.recipes.checkpoint import check_files
@@ -23,13 +23,11 @@ from bionemo_ext.recipes.runs import newest_checkpoint
 from bionemo_ext.recipes.saving import WholeCheckpoints, checkpoint_io
 from bionemo_ext.recipes.settings import (
     Arithmetic,
-    DataSettings,
     Fp8,
     Implementation,
     PretrainSettings,
 )
 from bionemo_ext.resources import data_path
-from bionemo_ext.sequences import Alphabet
 
 _DTYPES = {
     Arithmetic.FP32: torch.float32,
@@ -105,7 +103,13 @@ def _implementation(wanted: Implementation) -> str:
 
 def _data(settings: PretrainSettings) -> PretrainData:
     data, batch = settings.data, settings.global_batch
-    train, validation = _stores(data, settings.model.architecture().alphabet, settings.seed)
+    train, validation = open_data(
+        data_path(data.train),
+        data_path(data.validation) if data.validation else None,
+        fraction=data.validation_fraction,
+        seed=settings.seed,
+        alphabet=settings.model.architecture().alphabet,
+    )
     steps = -(-len(validation) // batch)
     return PretrainData(
         MaskedDataset(train, settings.steps * batch, settings.seed, data.max_residues, data.crop),
@@ -126,14 +130,6 @@ def _token_multiple(settings: PretrainSettings) -> int:
     per_rank = 128 if settings.precision.fp8 is Fp8.BLOCKWISE else 16
     return per_rank * (settings.parallel.tensor if settings.parallel.sequence else 1)
 
-
-def _stores(
-    data: DataSettings, alphabet: Alphabet, seed: int
-) -> tuple[SequenceStore, SequenceStore]:
-    train = SequenceStore.from_fasta(data_path(data.train), alphabet)
-    if data.validation:
-        return train, SequenceStore.from_fasta(data_path(data.validation), alphabet)
-    return train.split(data.validation_fraction, seed)
 
 
 def _trainer(settings: PretrainSettings, on_gpu: bool, checkpoints: WholeCheckpoints) -> nl.Trainer:
