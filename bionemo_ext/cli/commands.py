@@ -8,6 +8,7 @@ from bionemo_ext.cli.demo import demo
 from bionemo_ext.cli.embed import embed
 from bionemo_ext.cli.export import export
 from bionemo_ext.cli.finetune import finetune
+from bionemo_ext.cli.launch import launch
 from bionemo_ext.cli.plan import plan
 from bionemo_ext.cli.predict import predict
 from bionemo_ext.cli.pretrain import pretrain
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(data, name="data")
     app.command()(pretrain)
     app.command()(plan)
+    app.command()(launch)
     app.command()(finetune)
     app.command()(export)
     app.command()(convert)
