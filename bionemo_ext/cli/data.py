@@ -52,6 +52,7 @@ def uniref(
 
     A build that was ended goes on when the same command is given again.
     """
+    _quietly()
     with needs("train"):
         from bionemo_ext.data.uniref.build import Search, UniRefOptions, build_uniref
         from bionemo_ext.data.uniref.neighbours import Similarity
@@ -79,6 +80,7 @@ def esm1nv(
     as_json: JsonOption = False,
 ) -> None:
     """Build the ESM-1nv set: UniRef50 up to 512 residues in training, validation and test."""
+    _quietly()
     with needs("train"):
         from bionemo_ext.data.uniref.esm1nv import (
             TEST_SHARE,
@@ -106,11 +108,10 @@ def stats(
     as_json: JsonOption = False,
 ) -> None:
     """Tell counts, lengths, residue frequencies and tokens of an epoch."""
-    with needs("train"):
-        from bionemo_ext.data.statistics import measure
     from dataclasses import asdict
 
     from bionemo_ext.cli.bars import bar
+    from bionemo_ext.data.statistics import measure
 
     told = measure(path, crop, bar)
     if plot is not None:
@@ -124,6 +125,12 @@ def stats(
     typer.echo(f"{told['path']}: {told['kind']}, {told['alphabet']}")
     for name, figures in told["sets"].items():
         typer.echo(_in_words(name, figures))
+
+
+def _quietly() -> None:
+    from bionemo_ext.recipes.quiet import quieten
+
+    quieten()  # Megatron's own lines
 
 
 def _in_words(name: str, figures: "Figures") -> str:
