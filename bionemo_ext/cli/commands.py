@@ -2,6 +2,7 @@
 
 import typer
 
+from bionemo_ext.cli.card import card
 from bionemo_ext.cli.convert import convert
 from bionemo_ext.cli.data import app as data
 from bionemo_ext.cli.demo import demo
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command()(finetune)
     app.command()(export)
     app.command()(convert)
+    app.command()(card)
     app.command()(serve)
     app.command()(embed)
     app.command()(predict)
