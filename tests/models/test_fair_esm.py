@@ -187,7 +187,7 @@ def test_other_weight_files_are_read_the_same(tmp_path, form):
     assert all(torch.equal(tensor, found[name]) for name, tensor in state.items())
     if "sharded" in form:
         (tmp_path / "other" / next(iter(weight_map.values()))).unlink()
-        with pytest.raises(CheckpointError, match="00001-of-00002.* is missing, which .* names"):
+        with pytest.raises(CheckpointError, match=r"00001-of-00002.* is missing, which .* names"):
             read_any(tmp_path / "other")
 
 
