@@ -9,8 +9,6 @@ the storages that autograd keeps between forward and backward, parameters left o
 import argparse
 import gc
 import json
-import os
-import socket
 from collections import Counter
 from dataclasses import dataclass
 from itertools import product
@@ -51,6 +49,7 @@ class Case:
     dtype: str
     packed: bool
     recompute: str
+    layout: memory.Layout
 
 
 def main() -> None:
@@ -58,14 +57,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", action="append", choices=SHAPES, help="may be given often")
     parser.add_argument("--dtype", action="append", choices=DTYPES)
+    parser.add_argument("--tensor", type=int, default=1, help="ranks that share a layer; over 1 "
+                        "only activations, as one of ranks whose exchange is left out")  # fmt: skip
+    parser.add_argument("--sequence", action="store_true", help="they share the tokens too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    begin()
+    layout = memory.Layout(tensor=options.tensor, sequence=options.sequence)
+    begin(layout)
     rows = []
     for model, dtype in product(options.model or ["esm2_8m"], options.dtype or DTYPES):
-        rows += states(model, dtype)
+        rows += states(model, dtype) if layout.tensor == 1 else []
         for packed, recompute in product((False, True), ("none", "selective", "full")):
-            rows.append(activations(Case(model, dtype, packed, recompute)))
+            rows.append(activations(Case(model, dtype, packed, recompute, layout)))
     if options.json:
         print(json.dumps(rows))
         return
@@ -77,18 +80,24 @@ def main() -> None:
         )
 
 
-def begin() -> None:
-    """Be the only rank of a gloo group, with Megatron on the CPU."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=0, world_size=1)
+def begin(layout: memory.Layout) -> None:
+    """Be the only rank of a gloo group, or one of several that do not answer; on the CPU."""
+    if layout.tensor == 1:
+        store: Any = torch.distributed.HashStore()
+        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    else:
+        from torch.testing._internal.distributed.fake_pg import FakeStore
+
+        torch.distributed.init_process_group(
+            "fake", store=FakeStore(), rank=0, world_size=layout.tensor
+        )
     cpu.enable()
     # Recomputation keeps the states of both generators; here they are one.
     megatron_random._get_cuda_rng_state = lambda *args, **kwargs: torch.get_rng_state()
     megatron_random._set_cuda_rng_state = lambda *args, **kwargs: None
-    parallel_state.initialize_model_parallel()
+    parallel_state.initialize_model_parallel(
+        layout.tensor, create_gloo_process_groups=layout.tensor == 1
+    )
     tensor_parallel.model_parallel_cuda_manual_seed(1)
 
 
@@ -97,7 +106,7 @@ def states(name: str, dtype: str) -> list[dict[str, Any]]:
     config, numbers = SHAPES[name], numbers_of(dtype)
     rows = []
     for distributed in (False, True):
-        model = build(config, dtype, "none")
+        model = build(config, dtype, "none", memory.Layout())
         wrapped = DistributedDataParallel(
             model.config,
             DistributedDataParallelConfig(
@@ -134,15 +143,14 @@ def states(name: str, dtype: str) -> list[dict[str, Any]]:
 def activations(case: Case) -> dict[str, Any]:
     """Compare what autograd keeps of one micro-batch, at the peak of forward and backward."""
     config, numbers = SHAPES[case.model], numbers_of(case.dtype)
-    model = build(config, case.dtype, case.recompute)
+    model = build(config, case.dtype, case.recompute, case.layout)
     ledger = Ledger(model)
     with torch.autograd.graph.saved_tensors_hooks(ledger.pack, ledger.unpack):
         loss(model, packed=case.packed).backward()
     tokens = sum(LENGTHS) if case.packed else len(LENGTHS) * max(LENGTHS)
     batch = memory.MicroBatch(tokens, max(LENGTHS), case.packed)
-    layout = memory.Layout()
     planned = memory.activations(
-        config, layout, numbers, batch,
+        config, case.layout, numbers, batch,
         engine=False, recompute=case.recompute, stage=0, in_flight=1,
     )  # fmt: skip
     kind = f"{'packed' if case.packed else 'padded'}, recompute {case.recompute}"
@@ -195,11 +203,14 @@ class Held:
         self.ledger.change(self.tensor, -1)
 
 
-def build(config: Architecture, dtype: str, recompute: str) -> MaskedLM:
+def build(config: Architecture, dtype: str, recompute: str, layout: memory.Layout) -> MaskedLM:
     """Make a model with local layers, as pretraining does."""
     gc.collect()
     kind = ESM2Model if config.family == "esm2" else ESM1nvModel
-    told = megatron_config(config, dtype=DTYPES[dtype], recompute=recompute)
+    told = megatron_config(
+        config, dtype=DTYPES[dtype], recompute=recompute,
+        tensor_parallel=layout.tensor, sequence_parallel=layout.sequence,
+    )  # fmt: skip
     return kind(config, told).train()
 
 
