@@ -3,13 +3,16 @@
 import os
 import re
 import shlex
+import signal
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import yaml
 from omegaconf import OmegaConf
 
@@ -77,11 +80,8 @@ def read(words: Sequence[str]) -> Launch:
     cluster = compose("launch", own, _schema(own)).cluster
     run = compose("pretrain", run_words, PretrainSettings)
     preflight._check_ranks(run, launched=True)
-    if cluster.executor is places.Kind.LOCAL and run.parallel.nodes > 1:
-        raise ConfigError(
-            f"parallel.nodes is {run.parallel.nodes}, but cluster=local is one node; choose "
-            "cluster=slurm or cluster=kubeflow, or parallel.nodes=1"
-        )
+    if cluster.executor is places.Kind.LOCAL:
+        _check_local(run)
     if cluster.executor is places.Kind.KUBEFLOW:
         _check_volumes(cluster, run)
     launch = Launch(cluster, run, tuple(run_words))
@@ -103,6 +103,15 @@ def _schema(words: Sequence[str]) -> type:
         known = ", ".join(kind.value for kind in places.Kind)
         raise ConfigError(f"{path.name}: executor is {kind!r}, but one of {known} is needed")
     return places.LAUNCHES[kind]
+
+
+def _check_local(run: PretrainSettings) -> None:
+    if run.parallel.nodes > 1:
+        raise ConfigError(
+            f"parallel.nodes is {run.parallel.nodes}, but cluster=local is one node; choose "
+            "cluster=slurm or cluster=kubeflow, or parallel.nodes=1"
+        )
+    preflight.check(run, launched=True)
 
 
 def _check_volumes(cluster: places.KubeflowSettings, run: PretrainSettings) -> None:
@@ -155,6 +164,9 @@ def submit(launch: Launch) -> str:
         return _submit_kubeflow(launch)
     experiment = _experiment(launch, launch.home, identity=f"{datetime.now(UTC):%Y%m%d-%H%M%S}")
     local = launch.cluster.executor is places.Kind.LOCAL
+    if local:
+        signal.signal(signal.SIGTERM, _tell_ranks)
+        signal.signal(signal.SIGINT, _tell_ranks)
     try:
         with experiment:
             experiment.run(detach=not local, tail_logs=local)
@@ -168,6 +180,13 @@ def submit(launch: Launch) -> str:
     if job.state.name != "SUCCEEDED":
         raise RunError(f"the run ended as {job.state.name.lower()}; logs: {logs}")
     return f"done; logs: {logs}"
+
+
+def _tell_ranks(number: int, frame: FrameType | None) -> None:
+    """Tell the ranks, torchrun's children, to save and end; torchrun would kill them in a while."""
+    for agent in psutil.Process().children():
+        for rank in agent.children():
+            rank.terminate()
 
 
 def _submit_kubeflow(launch: Launch) -> str:
