@@ -250,7 +250,7 @@ def test_wrong_folders_are_one_sentence(run, tmp_path, refusal):
     with pytest.raises(CheckpointError, match="not of an ESM-2 or ESM-1nv model"):
         write_card(tmp_path / "model")
     (tmp_path / "model" / "card.json").write_text("{")
-    with pytest.raises(CheckpointError, match="card.json is not JSON"):
+    with pytest.raises(CheckpointError, match=r"card\.json is not JSON"):
         write_card(tmp_path / "model")
 
 
