@@ -4,6 +4,7 @@
 
 Weights, gradients and optimizer: the bytes of their tensors' storages, after a step. Activations:
 the storages that autograd keeps between forward and backward, parameters left out, at their peak.
+FLOPs: what PyTorch's counter sees of one micro-batch, forward and backward.
 """
 
 import argparse
@@ -20,11 +21,14 @@ from megatron.core.distributed import DistributedDataParallel, DistributedDataPa
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.tensor_parallel import random as megatron_random
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from bionemo_ext.errors import RunError
 from bionemo_ext.huggingface import Architecture, ESM1nvConfig, ESM2Config
 from bionemo_ext.models import memory
 from bionemo_ext.models.config import megatron_config
+from bionemo_ext.models.costs import training_flops
 from bionemo_ext.models.esm1nv import ESM1nvModel
 from bionemo_ext.models.esm2 import ESM2Model
 from bionemo_ext.models.masked_lm import MaskedLM
@@ -51,6 +55,11 @@ class Case:
     recompute: str
     layout: memory.Layout
 
+    @property
+    def kind(self) -> str:
+        """In words."""
+        return f"{'packed' if self.packed else 'padded'}, recompute {self.recompute}"
+
 
 def main() -> None:
     """Print a table, or JSON."""
@@ -68,7 +77,9 @@ def main() -> None:
     for model, dtype in product(options.model or ["esm2_8m"], options.dtype or DTYPES):
         rows += states(model, dtype) if layout.tensor == 1 else []
         for packed, recompute in product((False, True), ("none", "selective", "full")):
-            rows.append(activations(Case(model, dtype, packed, recompute, layout)))
+            case = Case(model, dtype, packed, recompute, layout)
+            rows.append(activations(case))
+            rows += [operations(case)] if layout.tensor == 1 else []
     if options.json:
         print(json.dumps(rows))
         return
@@ -153,8 +164,21 @@ def activations(case: Case) -> dict[str, Any]:
         config, case.layout, numbers, batch,
         engine=False, recompute=case.recompute, stage=0, in_flight=1,
     )  # fmt: skip
-    kind = f"{'packed' if case.packed else 'padded'}, recompute {case.recompute}"
-    return row(case.model, case.dtype, f"activations, {kind}", sum(planned), {0: ledger.peak})
+    return row(case.model, case.dtype, f"activations, {case.kind}", sum(planned), {0: ledger.peak})
+
+
+def operations(case: Case) -> dict[str, Any]:
+    """Compare the matrix products of one micro-batch, with attention in the open to be counted."""
+    config = SHAPES[case.model]
+    model = build(config, case.dtype, case.recompute, case.layout)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        loss(model, packed=case.packed).backward()
+    lengths = LENGTHS if case.packed else [max(LENGTHS)] * len(LENGTHS)
+    squares = sum(length**2 for length in lengths)
+    planned = training_flops(config, sum(lengths), squares, recompute=case.recompute)
+    return row(
+        case.model, case.dtype, f"FLOPs, {case.kind}", planned, {0: counter.get_total_flops()}
+    )
 
 
 class Ledger:
