@@ -28,6 +28,9 @@ def enable() -> None:
     torch.cuda.Stream = _NoStream
     torch.cuda.stream = _no_stream
     torch.cuda.manual_seed = lambda seed: None
+    # Recomputed activations drop what was dropped before: the CPU's state is kept beside this one.
+    megatron_random._get_cuda_rng_state = lambda *_, **__: torch.get_rng_state()
+    megatron_random._set_cuda_rng_state = lambda *_, **__: None
     megatron_random.CudaRNGStatesTracker = CpuRngTracker
     megatron_random.initialize_rng_tracker(force_reset=True)
     mode = _CudaMeansCpu()

@@ -5,7 +5,8 @@ Each stands between a checkpoint and the run that goes on from it under another 
 - bucket by bucket, the optimizer's state is joined without the padding at the buckets' ends, but
   cut into parameters by positions that count the padding. Whatever follows a padded bucket is then
   saved shifted (with pipeline stages the embedding, which has a bucket of its own);
-- without Apex or TransformerEngine, PyTorch's Adam is asked for its step before the first one;
+- without Apex or TransformerEngine, PyTorch's Adam is asked for its step before the first one
+  (loading, or saving while every step of an fp16 run has overflown);
 - its step is looked for among the loaded tensors, where it is not;
 - all parameters are given one tensor as their step, which Adam counts up once for each of them.
 """
@@ -16,7 +17,7 @@ import torch
 from megatron.core.distributed.param_and_grad_buffer import _ParamAndGradBuffer
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
-_sharded_state_dict = DistributedOptimizer.sharded_state_dict
+_state_dict = DistributedOptimizer.state_dict
 _sharded_parameters = DistributedOptimizer.sharded_param_state_fully_reshardable
 _set_states = DistributedOptimizer._set_main_param_and_optimizer_states
 _load_state_dict = DistributedOptimizer.load_state_dict
@@ -25,7 +26,7 @@ _load_state_dict = DistributedOptimizer.load_state_dict
 def mend() -> None:
     """Put the mended methods in place of Megatron's. Calling it again does nothing."""
     DistributedOptimizer.sharded_param_state_fully_reshardable = _sharded_parameters_in_place
-    DistributedOptimizer.sharded_state_dict = _sharded_state_dict_with_step
+    DistributedOptimizer.state_dict = _state_dict_with_step
     DistributedOptimizer._set_main_param_and_optimizer_states = _set_states_but_step
     DistributedOptimizer.load_state_dict = _load_state_dict_with_steps
 
@@ -57,16 +58,16 @@ def _positions_without_padding(
     }
 
 
-def _sharded_state_dict_with_step(
-    optimizer: DistributedOptimizer,
-    model_sharded_state_dict: dict[str, Any],
-    is_loading: bool = False,
-    *args: Any,
-    **kwargs: Any,
-) -> dict[str, Any]:
-    if is_loading:
-        optimizer._init_optimizer_states_with_dummy_values()
-    return _sharded_state_dict(optimizer, model_sharded_state_dict, is_loading, *args, **kwargs)
+def _state_dict_with_step(optimizer: DistributedOptimizer) -> dict[str, Any]:
+    adam = optimizer.optimizer
+    if isinstance(adam, torch.optim.Adam) and not adam.state:
+        for parameter in (p for group in adam.param_groups for p in group["params"]):
+            adam.state[parameter] = {
+                "step": torch.tensor(0.0),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+    return _state_dict(optimizer)
 
 
 def _set_states_but_step(

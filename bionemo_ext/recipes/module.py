@@ -25,6 +25,10 @@ from bionemo_ext.recipes.settings import OptimizerSettings, Schedule
 Batch = dict[str, Tensor]
 
 
+# The loss is summed over a batch's tokens, which scales fp16's gradients already; from Megatron's
+# own first scale, 2^32, tens of steps would overflow before one counts.
+_FIRST_LOSS_SCALE = 2.0**4
+
 # What is counted of every micro-batch, in this order.
 COUNTED = ("loss_sum", "chosen", "tokens", "padded", "squared_lengths")
 
@@ -116,6 +120,7 @@ def megatron_optimizer(
         clip_grad=settings.clip,
         bf16=dtype == torch.bfloat16,
         fp16=dtype == torch.float16,
+        initial_loss_scale=_FIRST_LOSS_SCALE,
         params_dtype=dtype,
         use_distributed_optimizer=distributed,
     )
@@ -176,6 +181,12 @@ class MaskedLanguageModel(pl.LightningModule):
         if self.initial_weights is not None:
             load_into(self.module, self.initial_weights)
             self.initial_weights = None
+
+    def on_train_start(self) -> None:
+        """With fp16, have Megatron scale the loss as its optimizer scales the gradients back."""
+        if self.config.fp16:
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            self.config.grad_scale_func = optimizer.mcore_optimizer.scale_loss
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Seed dropout by (seed, step, data parallel rank), so that a resumed run repeats it."""
