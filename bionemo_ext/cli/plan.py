@@ -28,7 +28,7 @@ def plan(
     ] = "h100",
     mfu: Annotated[
         float, typer.Option(min=0.01, max=1, help="Share of the GPU's dense 16-bit peak to expect.")
-    ] = 0.38,
+    ] = 0.43,
     mean_tokens: Annotated[
         float | None, typer.Option(min=3, help="Mean length of a sequence in tokens.")
     ] = None,
