@@ -23,7 +23,8 @@ def make_store(folder: Path, records: int) -> None:
     import numpy as np
 
     from bionemo_ext.data import folder as store
-    from bionemo_ext.data.indexed_writer import spans, write_part
+    from bionemo_ext.data.indexed_writer import write_part
+    from bionemo_ext.data.uniref.encoded import spans
     from bionemo_ext.sequences import ESM2
 
     rng = np.random.default_rng(1)

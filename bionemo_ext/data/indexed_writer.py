@@ -1,6 +1,6 @@
 """Sequences into Megatron-core's indexed dataset, block by block."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +35,3 @@ def write_part(folder: Path, part: str, blocks: Iterable[tuple[bytes, NDArray[np
     with _IndexOfArrays(get_idx_path(prefix), np.uint8) as writer:
         writer.write(joined, None, np.arange(len(joined) + 1))
     return residues
-
-
-def spans(lengths: NDArray[np.int32], residues: int = 1 << 24) -> Iterator[tuple[int, int]]:
-    """Ranges of sequences of about ``residues`` together, in order, until all are covered."""
-    ends = np.cumsum(lengths, dtype=np.int64)
-    start = 0
-    while start < len(ends):
-        reached = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, reached + residues, side="right")))
-        yield start, stop
-        start = stop

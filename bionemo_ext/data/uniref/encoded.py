@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo_ext.data.counter import Bits
-from bionemo_ext.data.indexed_writer import spans
 from bionemo_ext.data.progress import Bar
 from bionemo_ext.data.uniref.encode import Source, Tally, encode_fasta
 from bionemo_ext.sequences import Alphabet
@@ -102,3 +101,14 @@ class Encoded:
         with (self._folder / "names.txt").open("rb") as file:
             for start in range(0, len(wanted), _LINES):
                 yield from compress(islice(file, _LINES), wanted[start : start + _LINES])
+
+
+def spans(lengths: NDArray[np.int32], residues: int = 1 << 24) -> Iterator[tuple[int, int]]:
+    """Ranges of sequences of about ``residues`` together, in order, until all are covered."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    start = 0
+    while start < len(ends):
+        reached = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, reached + residues, side="right")))
+        yield start, stop
+        start = stop

@@ -17,7 +17,6 @@ from bionemo_ext.data.folder import (
     table_paths,
     write_description,
 )
-from bionemo_ext.data.indexed_writer import write_part
 from bionemo_ext.data.progress import Advance, Bar
 from bionemo_ext.data.uniref.encoded import Encoded
 from bionemo_ext.data.uniref.workplace import Workplace
@@ -56,6 +55,9 @@ def write_store(
     work: Workplace, parts: list[Part], alphabet: Alphabet, described: Description, bar: Bar
 ) -> Description:
     """Write all sets and the description, and put the store in its place."""
+    # Megatron takes seconds to import; what is wrong with the input is told before.
+    from bionemo_ext.data.indexed_writer import write_part
+
     folder = work.store()
     sets: dict[str, Any] = {}
     for part in parts:
