@@ -197,7 +197,7 @@ MODELS = {  # layers, hidden and heads as published
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (resource("conf") / "model").iterdir()))
 def test_every_shipped_model(name):
-    words = ["recipe=esm2", f"model={name}", "data.train=x.fasta", "out=x"]
+    words = ["recipe=demo", f"model={name}", "data.train=x.fasta", "out=x"]
     model = compose("pretrain", words, PretrainSettings).model
     assert model.name == name
     if name in MODELS:
