@@ -1,6 +1,5 @@
 """One model between Hugging Face, fair-esm and NeMo, recognised by what it is."""
 
-import re
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -22,14 +21,11 @@ from bionemo_ext.models.convert import from_huggingface, to_huggingface
 from bionemo_ext.models.fair_esm import contacts_path, read_fair_esm, write_fair_esm
 from bionemo_ext.models.folder import write_folder
 from bionemo_ext.recipes.bytes_bar import bytes_bar
-from bionemo_ext.recipes.card.facts import Facts, run_facts
-from bionemo_ext.recipes.card.licence import licence_facts
-from bionemo_ext.recipes.card.write import read_facts, run_around, write_card, write_facts
+from bionemo_ext.recipes.card.origin import PUBLISHED, describe, describe_checkpoint
 from bionemo_ext.recipes.checkpoint import WEIGHTS, find_checkpoint, read_checkpoint
 from bionemo_ext.recipes.checkpoint import write_checkpoint as write_nemo
-from bionemo_ext.recipes.runs import RUN_FILE, checkpoint_step, is_checkpoint
+from bionemo_ext.recipes.runs import RUN_FILE, is_checkpoint
 
-_PUBLISHED = re.compile(r"facebook/esm2_\w+")
 _DOWNLOADED = ["config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model*"]
 
 
@@ -91,7 +87,7 @@ def recognise(source: Path | str) -> tuple[Path, Form]:
     """
     path = Path(source)
     if not path.exists():
-        if _PUBLISHED.fullmatch(str(source)):
+        if PUBLISHED.fullmatch(str(source)):
             return _download(str(source)), Form.HUGGINGFACE
         raise CheckpointError(
             f"there is no {source}; a folder, a fair-esm .pt file or facebook/esm2_... is needed"
@@ -140,7 +136,8 @@ def convert(source: Path | str, out: Path, form: Form, *, force: bool = False) -
         config, state = _read(path, source_form, on_bytes)
     with bytes_bar("writing", sum(t.nbytes for t in state.values()), watch=_partial(out)):
         _write(out, form, config, state)
-    _describe(out, form, path, source_form, str(source))
+    if form is not Form.FAIR_ESM:
+        (describe if form is Form.HUGGINGFACE else describe_checkpoint)(out, path, str(source))
     dtype = str(state["output_layer.bias"].dtype).removeprefix("torch.")
     return Conversion(
         source=source_form,
@@ -180,29 +177,6 @@ def _write(out: Path, form: Form, config: Architecture, state: State) -> None:
         write_fair_esm(out, config, to_huggingface(state, config))
     else:
         raise CheckpointError("fair-esm has no ESM-1nv; choose --to huggingface or --to nemo")
-
-
-def _describe(out: Path, form: Form, path: Path, source_form: Form, source: str) -> None:
-    """Let what is known of a model go with it: a model card, or the facts for one."""
-    run, step, known = _origin(path, source_form, source)
-    if form is Form.HUGGINGFACE:
-        write_card(out, run, step=step, known=known)
-    elif form is Form.NEMO:
-        write_facts(out, run_facts(run, step) if run else known)
-
-
-def _origin(path: Path, form: Form, source: str) -> tuple[Path | None, int | None, Facts]:
-    """Run and step that a model is of, or else what it says of itself."""
-    if form is Form.NEMO and is_checkpoint(path) and (path.parents[1] / RUN_FILE).is_file():
-        return path.parents[1], checkpoint_step(path), {}
-    known = read_facts(path) if path.is_dir() else {}
-    if form is Form.HUGGINGFACE and (run := run_around(path)):
-        return run, known.get("step"), {}
-    if not known:
-        published = source if _PUBLISHED.fullmatch(source) else ""
-        name = published or path.name
-        known = {"source": {"kind": form.value, "name": name}, "licence": licence_facts(published)}
-    return None, None, known
 
 
 def _check_target(out: Path, form: Form, force: bool) -> None:

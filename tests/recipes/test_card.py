@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bionemo_ext.errors import CheckpointError
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.task import Head, HeadKind, Kind, Level, TaskSpec, save_task
-from bionemo_ext.recipes.card import card_folder, record_run, write_card
+from bionemo_ext.recipes.card import card_folder, describe, record_run, write_card
 from bionemo_ext.recipes.card.curve import sparkline
 from bionemo_ext.recipes.card.tasks import bonett_wright, wilson
 
@@ -225,8 +225,25 @@ def test_convert_carries_the_card(run, tmp_path):
     convert(tmp_path / "back", tmp_path / "esm2_x.pt", Form.FAIR_ESM)
     convert(tmp_path / "esm2_x.pt", tmp_path / "again", Form.HUGGINGFACE)
     text = (tmp_path / "again" / "MODEL_CARD.md").read_text()
-    assert "Converted from fair-esm (esm2_x.pt)" in text
+    assert "The weights come from `esm2_x.pt`." in text
     assert front_matter(text)["license"] == "unknown"
+
+
+def test_a_published_model_has_its_own_licence(tmp_path, tiny_hf_folder):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_hf_folder, folder)
+    text = describe(folder, tiny_hf_folder, "facebook/esm2_t6_8M_UR50D").read_text()
+    assert front_matter(text)["license"] == "mit"
+    assert "# facebook/esm2_t6_8M_UR50D" in text
+    assert "CC BY" not in text
+
+
+@pytest.mark.parametrize("source", ["", "checkpoints/step-00000100", "huggingface"])
+def test_every_part_of_a_run_is_described_by_it(run, tmp_path, source):
+    shutil.copytree(run / "huggingface", tmp_path / "model")
+    assert (
+        "a pretraining run after step 100" in describe(tmp_path / "model", run / source).read_text()
+    )
 
 
 def test_converting_into_a_run_does_not_take_its_card(run, tmp_path, tiny_hf_folder):

@@ -55,8 +55,8 @@ def _summary(facts: Facts, family: str) -> str:
     if source.get("kind") == "run":
         after = f" after step {facts['step']:,}" if facts.get("step") is not None else ""
         return f"{text} Weights of a pretraining run{after}."
-    if source.get("kind"):
-        return f"{text} Converted from {source['kind']} ({source.get('name', NOT_KNOWN)})."
+    if source.get("name"):
+        return f"{text} The weights come from `{source['name']}`."
     return f"{text} Where the weights come from is {NOT_KNOWN}."
 
 
