@@ -186,6 +186,7 @@ def slurm_executor(cluster: SlurmSettings, run: PretrainSettings) -> SlurmExecut
         additional_parameters=dict(cluster.flags),
         env_vars=env,
         launcher=Torchrun(rdzv_port=_PORT, rdzv_id=_PORT),
+        poll_estimated_start_time=False,
         packager=Packager(),  # the code is in the image or the environment
     )
 

@@ -171,7 +171,7 @@ def submit(launch: Launch) -> str:
         with experiment:
             experiment.run(detach=not local, tail_logs=local)
     except Exception as error:
-        raise RunError(f"NeMo-Run could not submit the run: {_first_line(error)}") from None
+        raise RunError(f"NeMo-Run could not submit the run: {_reason(error)}") from None
     job = experiment.jobs[0]
     logs = job.executor.job_dir
     if not local:
@@ -194,7 +194,7 @@ def _submit_kubeflow(launch: Launch) -> str:
     try:
         name, _ = executor.launch(launch.name, _kubeflow_command(launch))
     except Exception as error:
-        raise RunError(f"the cluster did not take the TrainJob: {_first_line(error)}") from None
+        raise RunError(f"the cluster did not take the TrainJob: {_reason(error)}") from None
     return f"submitted as TrainJob {name} in namespace {launch.cluster.namespace}"
 
 
@@ -249,5 +249,10 @@ def _local_command(experiment: "Experiment") -> list[str]:
     return [role.entrypoint, *role.args]
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _reason(error: Exception) -> str:
+    """One line: of a program that failed its last complaint."""
+    result = getattr(error, "result", None)
+    lines = (result.stderr if result is not None else str(error)).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    return lines[0] if result is None else lines[-1]
