@@ -215,6 +215,13 @@ def test_a_run_that_went_on_keeps_the_card_of_its_exported_weights(run):
     assert "after step 200" in write_card(run / "huggingface", run).read_text()
 
 
+def test_the_card_of_an_earlier_checkpoint_ends_where_it_does(run):
+    rows = cells(write_card(run / "huggingface", run, step=50).read_text())
+    assert rows["steps"] == ["50 of 1,000"]
+    assert rows["tokens seen"] == ["61,700"]
+    assert rows["last training loss"] == ["2.5000"]
+
+
 def test_convert_carries_the_card(run, tmp_path):
     from bionemo_ext.recipes.conversion import Form, convert
 
