@@ -57,6 +57,7 @@ FILES = {
     "idmapping.dat": (Shape.ID_MAPPING, IDMAPPING),
     "idmapping_selected.tab": (Shape.TABLE, SELECTED),
     "mmseqs": (Shape.CLUSTERS, "A\tA\nA\tB\nC\tC\n"),
+    "UniProt's headers": (Shape.CLUSTERS, "sp|A|A_X\tsp|A|A_X\nA\ttr|B\ntr|C|C|C\tC\n"),
     "plain lists": (Shape.ROWS, "cluster_id\tmember_ids\nA\tA,B\nC\tC\n"),
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ _LOOKED_AT = 1 << 18  # bytes from which a file's shape is recognised
 _BLOCK = 8 << 20
 _UNIREF = {50: re.compile(r"UniRef50_(?!IDs?$)\S+"), 90: re.compile(r"UniRef90_(?!IDs?$)[^\t]+")}
 _SPACED_ROW = re.compile(r"UniRef50_[^ ,;]+[ ,;]+UniRef90_")
+_UNIPROT_NAME = r"^(?:sp|tr)\|([^|]*).*"  # its accession alone, as in FASTA headers
 _NO_DELIMITER = "\x01"
 Pairs = tuple[Bits, Bits]
 """Numbers of clusters and of their members, row by row, each of shape [N, 2]."""
@@ -197,6 +198,8 @@ def _hash(names: pa.Array) -> Bits:
     """Numbers of an arrow array's strings, straight from its buffers."""
     if not len(names):
         return np.empty((0, 2), np.uint64)
+    if pc.any(pc.match_substring(names, "|")).as_py():
+        names = pc.replace_substring_regex(names, _UNIPROT_NAME, r"\1")
     _, offsets, data = names.buffers()
     bounds = np.frombuffer(offsets, np.int32)[names.offset : names.offset + len(names) + 1]
     bounds = bounds.astype(np.int64)
