@@ -249,10 +249,12 @@ def _local_command(experiment: "Experiment") -> list[str]:
     return [role.entrypoint, *role.args]
 
 
-def _reason(error: Exception) -> str:
-    """One line: of a program that failed its last complaint."""
-    result = getattr(error, "result", None)
-    lines = (result.stderr if result is not None else str(error)).strip().splitlines()
-    if not lines:
-        return type(error).__name__
-    return lines[0] if result is None else lines[-1]
+def _reason(error: Any) -> str:
+    """One line: a program's last complaint, a cluster's answer, or the error's own first line."""
+    if (result := getattr(error, "result", None)) is not None:
+        lines = result.stderr.strip().splitlines()[-1:]
+    elif body := getattr(error, "body", None):
+        lines = [str(yaml.safe_load(body).get("message", body))]
+    else:
+        lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
