@@ -257,10 +257,11 @@ def test_converting_into_a_run_does_not_take_its_card(run, tmp_path, tiny_hf_fol
     from bionemo_ext.recipes.conversion import Form, convert
 
     convert(tiny_hf_folder, run / "foreign", Form.HUGGINGFACE)
-    assert (
-        "What the model was trained on is not known"
-        in (run / "foreign" / "MODEL_CARD.md").read_text()
-    )
+    card = run / "foreign" / "MODEL_CARD.md"
+    assert "What the model was trained on is not known" in card.read_text()
+    (run / "foreign" / "card.json").unlink()
+    write_card(run / "foreign")
+    assert "What the model was trained on is not known" in card.read_text()
 
 
 def test_wrong_folders_are_one_sentence(run, tmp_path, refusal):
