@@ -12,7 +12,7 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 
 from bionemo_ext.data.cluster_store import ClusterStore
 from bionemo_ext.data.opening import open_data
-from bionemo_ext.data.uniref import encoded
+from bionemo_ext.data.uniref import build, encoded
 from bionemo_ext.data.uniref.esm1nv import TEST_SHARE, VALIDATION_SHARE, ESM1nvOptions, build_esm1nv
 from bionemo_ext.data.uniref.split import Share, set_aside
 from bionemo_ext.errors import DataError, RunError
@@ -121,13 +121,16 @@ def test_a_killed_build_is_never_taken_for_whole_and_goes_on(small_store, build_
     assert out.is_dir()
 
 
-def test_finished_steps_are_not_done_again(build_small, tmp_path, monkeypatch):
+def test_finished_steps_are_not_done_again(small_store, build_small, tmp_path, monkeypatch):
     calls = 0
-    while not (tmp_path / "out.partial" / "uniref90").exists():
+    while not (tmp_path / "out.partial" / "neighbours.npz").exists():
         calls += 1
-        assert killed_at(calls, lambda bar: build_small(tmp_path / "out", bar))
+        assert killed_at(calls, partial(build_small, tmp_path / "out"))
     monkeypatch.setattr(encoded, "encode_fasta", None)
+    monkeypatch.setattr(build, "_join", None)
+    monkeypatch.setattr(build, "_search", None)
     build_small(tmp_path / "out")
+    assert content(tmp_path / "out") == content(small_store[0])
 
 
 def test_work_for_other_settings_is_thrown_away(small_store, build_small, tmp_path):
@@ -166,10 +169,9 @@ def test_files_that_do_not_belong_together_are_refused(build_small, small_uniref
 
 
 def _build_with(small, out, **changed):
-    from bionemo_ext.data.uniref.build import Search, UniRefOptions, build_uniref
-
     files = {"uniref50": small.uniref50, "uniref90": small.uniref90, "members": small.members}
-    return build_uniref(UniRefOptions(**{**files, **changed}, out=out, search=Search.NONE))
+    options = build.UniRefOptions(**{**files, **changed}, out=out, search=build.Search.NONE)
+    return build.build_uniref(options)
 
 
 def test_the_esm1nv_set(small_uniref, tmp_path):
