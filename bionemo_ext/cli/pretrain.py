@@ -15,8 +15,4 @@ def pretrain(
     """
     from bionemo_ext.recipes import pretrain as recipe
 
-    out = recipe.run(overrides or [])
-    from bionemo_ext.recipes.ranks import in_rank
-
-    if not in_rank():
-        typer.echo(f"weights: {out / 'huggingface'}")
+    recipe.run(overrides or [])

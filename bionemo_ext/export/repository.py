@@ -19,6 +19,7 @@ from bionemo_ext.errors import CheckpointError, InputError
 from bionemo_ext.export.source import copy_huggingface, take_huggingface
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.task import load_task
+from bionemo_ext.recipes.card import describe
 from bionemo_ext.resources import resource
 
 _TASK_TEMPLATE = "task"
@@ -74,6 +75,7 @@ def export(
     try:
         encoder = Encoder.load(take_huggingface(source, partial / "huggingface"))
         endpoints = _write_repository(partial, encoder, tasks, dtype)
+        describe(partial / "huggingface", source)
         _swap(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

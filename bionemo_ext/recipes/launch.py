@@ -31,11 +31,12 @@ def run_ranks(arguments: Sequence[str], ranks: int) -> None:
         rdzv_endpoint="127.0.0.1:0",
         local_addr="127.0.0.1",
         max_restarts=0,
+        # SIGTERM is for the ranks, which save and end well. The agent would kill them half a
+        # minute on.
+        signals_to_handle="SIGINT,SIGHUP,SIGQUIT",
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
     os.environ[LAUNCHER] = str(os.getpid())
-    # SIGTERM is for the ranks, which save and end well. The agent would kill them half a minute on.
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGINT,SIGHUP,SIGQUIT"
     signal.signal(signal.SIGTERM, _tell_ranks)
     # The elastic agent logs each rank that fails; what went wrong the rank has told itself.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)

@@ -45,6 +45,10 @@ def check(settings: PretrainSettings, *, launched: bool = False) -> None:
         raise ConfigError(f"optimizer.betas is {betas}, but two numbers from 0 to 1 are needed")
     for source in filter(None, (settings.data.train, settings.data.validation)):
         check_data(data_path(source), settings.model.architecture().alphabet)
+    if settings.init:
+        from bionemo_ext.recipes.conversion import recognise  # it imports Megatron
+
+        recognise(settings.init)
 
 
 def _check_model(model: ModelSettings) -> None:

@@ -92,9 +92,12 @@ def _finish(settings: PretrainSettings, out: Path) -> None:
             flush=True,
         )
         return
+    from bionemo_ext.recipes.card import write_card
     from bionemo_ext.recipes.checkpoint import to_huggingface
 
     to_huggingface(out, out / "huggingface")
+    write_card(out / "huggingface", out)
+    print(f"weights: {out / 'huggingface'}", flush=True)
 
 
 def _prepare(settings: PretrainSettings, out: Path) -> None:

@@ -18,6 +18,7 @@ from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
 from nemo.lightning.io.pl import MegatronCheckpointIO
 from nemo.utils.callbacks.dist_ckpt_io import AsyncFinalizableCheckpointIO
 
+from bionemo_ext.recipes.model_file import write_architecture
 from bionemo_ext.recipes.ranks import end_with_parent
 from bionemo_ext.recipes.runs import PARTIAL, best_checkpoints, checkpoint_name, whole_checkpoints
 
@@ -76,8 +77,7 @@ class WholeCheckpoints(pl.Callback):
         trainer.fit_loop.epoch_loop.val_loop.batch_progress.reset()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Save when it is time, and see whether a save in the background is done."""
-        self._settle(trainer, wait=False)
+        """Save when it is time; NeMo's own callback sees whether one in the background is done."""
         last = trainer.global_step == trainer.max_steps
         if last:
             trainer.should_stop = True  # has Lightning validate once more, in a resumed run too
@@ -89,13 +89,9 @@ class WholeCheckpoints(pl.Callback):
         if trainer.is_global_zero:
             self._prune()
 
-    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Wait for what is still being written."""
-        self._settle(trainer, wait=True)
-
     def save(self, trainer: pl.Trainer) -> None:
         """Save now; all ranks must ask."""
-        self._settle(trainer, wait=True)
+        _settle(trainer)
         final = self.folder / checkpoint_name(trainer.global_step)
         if final.is_dir():
             return
@@ -115,15 +111,11 @@ class WholeCheckpoints(pl.Callback):
     def save_and_wait(self, trainer: pl.Trainer) -> None:
         """Save now, and return when the checkpoint is whole."""
         self.save(trainer)
-        self._settle(trainer, wait=True)
-
-    def _settle(self, trainer: pl.Trainer, *, wait: bool) -> None:
-        writer = trainer.strategy.checkpoint_io
-        if isinstance(writer, AsyncFinalizableCheckpointIO):
-            writer.maybe_finalize_save_checkpoint(blocking=wait)
+        _settle(trainer)
 
     def _finish(self, trainer: pl.Trainer, partly: Path, final: Path) -> None:
         if trainer.is_global_zero:
+            write_architecture(partly, trainer.lightning_module.architecture)
             partly.replace(final)
             self._prune()
 
@@ -142,3 +134,10 @@ class WholeCheckpoints(pl.Callback):
             # Killed halfway, what is left must not bear the name of a whole one.
             leaving = old.replace(old.with_name(old.name + PARTIAL))
             shutil.rmtree(leaving)
+
+
+def _settle(trainer: pl.Trainer) -> None:
+    """Wait for what is still being written."""
+    writer = trainer.strategy.checkpoint_io
+    if isinstance(writer, AsyncFinalizableCheckpointIO):
+        writer.maybe_finalize_save_checkpoint(blocking=True)

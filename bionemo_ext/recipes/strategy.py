@@ -37,6 +37,7 @@ class Strategy(nl.MegatronStrategy):
                 overlap_grad_reduce=on_gpu,
                 overlap_param_gather=on_gpu and parallel.distributed_optimizer,
             ),
+            ckpt_async_save=settings.async_checkpoints,
             checkpoint_io=checkpoint_io(background=settings.async_checkpoints),
             # Megatron's form of the optimizer's state that any tensor, pipeline and data parallel
             # layout reads; one rank of those that share a part gathers it, not all of them.

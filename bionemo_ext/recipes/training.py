@@ -1,5 +1,6 @@
 """One rank of a pretraining run: model, data and NeMo's trainer put together."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -7,26 +8,31 @@ import lightning.pytorch as pl
 import nemo.lightning as nl
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from megatron.core.distributed import DistributedDataParallelConfig
 from nemo.lightning.callback_group import CallbackGroup
 
 from bionemo_ext.data.dataset import MaskedDataset
 from bionemo_ext.data.opening import open_data
+from bionemo_ext.data.store import SequenceStore
+from bionemo_ext.errors import CheckpointError
+from bionemo_ext.huggingface import State
 from bionemo_ext.models.config import megatron_config
 from bionemo_ext.recipes import cpu
+from bionemo_ext.recipes.card import record_run
 from bionemo_ext.recipes.checkpoint import check_files
+from bionemo_ext.recipes.conversion import read_any
 from bionemo_ext.recipes.datamodule import PretrainData
 from bionemo_ext.recipes.figures import Figures
 from bionemo_ext.recipes.module import MaskedLanguageModel, megatron_optimizer
 from bionemo_ext.recipes.preemption import Preempted, SaveAndStop
 from bionemo_ext.recipes.runs import newest_checkpoint
-from bionemo_ext.recipes.saving import WholeCheckpoints, checkpoint_io
+from bionemo_ext.recipes.saving import WholeCheckpoints
 from bionemo_ext.recipes.settings import (
     Arithmetic,
     Fp8,
     Implementation,
     PretrainSettings,
 )
+from bionemo_ext.recipes.strategy import Strategy
 from bionemo_ext.resources import data_path
 
 _DTYPES = {
@@ -49,22 +55,23 @@ def train(settings: PretrainSettings) -> bool:
     DataError, FastaError
         If the data cannot be used.
     CheckpointError
-        If the newest checkpoint is damaged.
+        If the newest checkpoint is damaged, or ``init`` is of another architecture.
     """
     on_gpu = torch.cuda.is_available()
     if not on_gpu:
         cpu.enable_nemo()
     pl.seed_everything(settings.seed, verbose=False)
-    model = _model(settings)
+    newest = newest_checkpoint(Path(settings.out))
+    if newest is not None:
+        check_files(newest)
+    weights = _initial_weights(settings) if settings.init and newest is None else None
+    model = _model(settings, weights)
     checkpoints = WholeCheckpoints(
         Path(settings.out), settings.checkpoint_every, settings.keep_checkpoints, settings.keep_best
     )
     trainer = _trainer(settings, on_gpu, checkpoints)
     # NeMo's telemetry is the only member: nobody asked for it, and it raises at the first save.
     CallbackGroup.get_instance()._callbacks.clear()
-    newest = newest_checkpoint(Path(settings.out))
-    if newest is not None:
-        check_files(newest)
     try:
         trainer.fit(model, _data(settings), ckpt_path=str(newest) if newest else None)
     except Preempted:
@@ -72,7 +79,18 @@ def train(settings: PretrainSettings) -> bool:
     return True
 
 
-def _model(settings: PretrainSettings) -> MaskedLanguageModel:
+def _initial_weights(settings: PretrainSettings) -> State:
+    architecture, state = read_any(settings.init)
+    wanted = settings.model.architecture()
+    if architecture != wanted:
+        raise CheckpointError(
+            f"init={settings.init} holds {architecture}, but the run trains {wanted}; "
+            "choose the model= of the weights"
+        )
+    return state
+
+
+def _model(settings: PretrainSettings, weights: State | None) -> MaskedLanguageModel:
     parallel, precision = settings.parallel, settings.precision
     dtype = _DTYPES[precision.arithmetic]
     implementation = _implementation(settings.model.implementation)
@@ -91,7 +109,9 @@ def _model(settings: PretrainSettings) -> MaskedLanguageModel:
     optimizer = megatron_optimizer(
         settings.optimizer, distributed=parallel.distributed_optimizer, dtype=dtype
     )
-    return MaskedLanguageModel(architecture, config, implementation, optimizer, settings.seed)
+    return MaskedLanguageModel(
+        architecture, config, implementation, optimizer, settings.seed, weights
+    )
 
 
 def _implementation(wanted: Implementation) -> str:
@@ -110,6 +130,11 @@ def _data(settings: PretrainSettings) -> PretrainData:
         seed=settings.seed,
         alphabet=settings.model.architecture().alphabet,
     )
+    if os.environ.get("RANK", "0") == "0":
+        counts = {"train": {"sequences": len(train)}, "validation": {"sequences": len(validation)}}
+        in_memory = isinstance(train, SequenceStore)  # a store on disk describes itself
+        devices = settings.parallel.devices * settings.parallel.nodes
+        record_run(Path(settings.out), devices, counts if in_memory else None)
     steps = -(-len(validation) // batch)
     return PretrainData(
         MaskedDataset(train, settings.steps * batch, settings.seed, data.max_residues, data.crop),
@@ -131,33 +156,13 @@ def _token_multiple(settings: PretrainSettings) -> int:
     return per_rank * (settings.parallel.tensor if settings.parallel.sequence else 1)
 
 
-
 def _trainer(settings: PretrainSettings, on_gpu: bool, checkpoints: WholeCheckpoints) -> nl.Trainer:
     parallel = settings.parallel
-    strategy = nl.MegatronStrategy(
-        tensor_model_parallel_size=parallel.tensor,
-        pipeline_model_parallel_size=parallel.pipeline,
-        sequence_parallel=parallel.sequence,
-        pipeline_dtype=_DTYPES[settings.precision.arithmetic],
-        ddp=DistributedDataParallelConfig(
-            check_for_nan_in_grad=settings.precision.arithmetic is not Arithmetic.FP16,
-            grad_reduce_in_fp32=True,
-            use_distributed_optimizer=parallel.distributed_optimizer,
-            overlap_grad_reduce=on_gpu,
-            overlap_param_gather=on_gpu and parallel.distributed_optimizer,
-        ),
-        checkpoint_io=checkpoint_io(background=settings.async_checkpoints),
-        # Megatron's form of the optimizer's state that any number of ranks of any kind reads.
-        ckpt_optim_fully_reshardable=True,
-        replace_progress_bar=False,
-    )
-    # NeMo's printer calls these on the first rank only, and they gather over all: a hang on gloo.
-    strategy.timers = None
     return nl.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=parallel.devices,
         num_nodes=parallel.nodes,
-        strategy=strategy,
+        strategy=Strategy(settings, _DTYPES[settings.precision.arithmetic], on_gpu=on_gpu),
         max_steps=settings.steps,
         val_check_interval=min(settings.validate_every, settings.steps),
         check_val_every_n_epoch=None,
