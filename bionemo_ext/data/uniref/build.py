@@ -5,6 +5,7 @@ Every training sequence within 50% identity of one of those is removed. The UniR
 clusters that are left are what training draws from.
 """
 
+import shutil
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from itertools import chain
@@ -98,9 +99,9 @@ def build_uniref(options: UniRefOptions, bar: Bar = silent) -> Description:
     """
     search, mmseqs = _method(options.search)
     inputs = [options.uniref50, options.uniref90, options.members]
-    with Workplace(
-        options.out, inputs, {**asdict(options), "search": search, "with": mmseqs}
-    ) as work:
+    settings = {**asdict(options), "search": search, "mmseqs": mmseqs}
+    settings["similarity"].pop("threads")  # changes nothing in the result
+    with Workplace(options.out, inputs, settings) as work:
         reps = Encoded.make(options.uniref50, ESM2, work.path("uniref50"), bar)
         pool = Encoded.make(options.uniref90, ESM2, work.path("uniref90"), bar)
         joined, told = work.step("members", lambda: _join(options.members, reps, pool, bar))
@@ -180,16 +181,15 @@ def _search(
     told: dict[str, Any] = {}
     if search is not Search.NONE:
         asked = np.concatenate([sets.train50, sets.train90 & (search is Search.MEMBERS)])
-        validation = work.path("validation.fasta")
-        with validation.open("wb") as file:
-            file.writelines(fasta_lines(reps, sets.validation50, ESM2))
+        held, scratch = fasta_lines(reps, sets.validation50, ESM2), work.empty("mmseqs")
 
         def fasta(mask: Mask) -> chain[bytes]:
             of50, of90 = np.split(mask, [len(reps)])
             return chain(fasta_lines(reps, of50, ESM2), fasta_lines(pool, of90, ESM2, len(reps)))
 
         with bar(f"searching {asked.sum():,} sequences with mmseqs", None, ""):
-            found, rounds = neighbours(fasta, validation, asked, options.similarity)
+            found, rounds = neighbours(fasta, held, asked, options.similarity, scratch)
+        shutil.rmtree(scratch)
         told = {**asdict(options.similarity), "rounds": rounds}
         told.pop("threads")
     of50, of90 = np.split(found, [len(reps)])

@@ -9,8 +9,7 @@ neither finds anything.
 
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,12 +65,16 @@ def mmseqs_version() -> str | None:
     return done.stdout.strip() or None
 
 
-Fasta = Callable[[NDArray[np.bool_]], Iterator[bytes]]
+Fasta = Callable[[NDArray[np.bool_]], Iterable[bytes]]
 """FASTA text of the wanted training sequences, named by their numbers."""
 
 
 def neighbours(
-    fasta: Fasta, validation: Path, wanted: NDArray[np.bool_], similarity: Similarity
+    fasta: Fasta,
+    validation: Iterable[bytes],
+    wanted: NDArray[np.bool_],
+    similarity: Similarity,
+    scratch: Path,
 ) -> tuple[NDArray[np.bool_], int]:
     """Find the training sequences that are neighbours of a validation one.
 
@@ -79,12 +82,14 @@ def neighbours(
     ----------
     fasta : callable
         Gives the training sequences of a mask.
-    validation : Path
-        FASTA file of the validation sequences.
+    validation : iterable of bytes
+        FASTA text of the validation sequences.
     wanted : array of bool
         The training sequences, shape [N].
     similarity : Similarity
         What a neighbour is.
+    scratch : Path
+        An empty folder to search in; several times the sequences' size is needed there.
 
     Returns
     -------
@@ -99,24 +104,22 @@ def neighbours(
         If ``mmseqs`` fails.
     """
     found = np.zeros_like(wanted)
-    with tempfile.TemporaryDirectory(dir=validation.parent, prefix="mmseqs-") as scratch:
-        place = Path(scratch)
-        train = place / "train.fasta"
-        for rounds in range(1, _MOST_ROUNDS + 1):
-            _write(train, fasta(wanted & ~found))
-            # Alone in its search, a query's hits do not depend on the other queries, so the long
-            # search is done once; the short one depends on what is left, and is repeated.
-            if rounds == 1:
-                found[_search(place, train, validation, similarity, "query")] = True
-                _write(train, fasta(wanted & ~found))
-            hits = _search(place, validation, train, similarity, "target")
-            found[hits] = True
-            if not hits.size:
-                return found, rounds
+    held, train = scratch / "validation.fasta", scratch / "train.fasta"
+    _write(held, validation)
+    _write(train, fasta(wanted))
+    # Alone in its search, a query's hits do not depend on the other queries, so the long search is
+    # done once; the short one depends on what is left, and is repeated.
+    found[_search(scratch, train, held, similarity, "query")] = True
+    for rounds in range(1, _MOST_ROUNDS + 1):
+        _write(train, fasta(wanted & ~found))
+        hits = _search(scratch, held, train, similarity, "target")
+        found[hits] = True
+        if not hits.size:
+            return found, rounds
     raise RunError(f"mmseqs still found neighbours after {_MOST_ROUNDS} rounds of search")
 
 
-def _write(path: Path, lines: Iterator[bytes]) -> None:
+def _write(path: Path, lines: Iterable[bytes]) -> None:
     with path.open("wb") as file:
         file.writelines(lines)
 

@@ -58,7 +58,7 @@ def write_store(
     # Megatron takes seconds to import; what is wrong with the input is told before.
     from bionemo_ext.data.indexed_writer import write_part
 
-    folder = work.store()
+    folder = work.empty("store")
     sets: dict[str, Any] = {}
     for part in parts:
         clusters = part.total

@@ -86,9 +86,9 @@ class Workplace:
             arrays = dict(stored)
         return arrays, json.loads(str(arrays.pop("facts")))
 
-    def store(self) -> Path:
-        """An empty folder for the store itself."""
-        folder = self.path("store")
+    def empty(self, name: str) -> Path:
+        """An empty folder; what an ended build left there is thrown away."""
+        folder = self.path(name)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return folder
