@@ -75,25 +75,31 @@ def rank(index, size, sequence_parallel, port, folders, results):
             megatron_config(config, tensor_parallel=size, sequence_parallel=sequence_parallel),
         )
         load_into(model, state)
-        outputs = run_megatron(model, config, size, sequence_parallel)
+        outputs = {
+            kind: run_megatron(model, config, size, sequence_parallel, kind)
+            for kind in ("padded", "packed")
+        }
         if index == 0:
             torch.save(outputs, result)
     torch.distributed.destroy_process_group()
 
 
-def run_megatron(model, config, size, sequence_parallel):
+def run_megatron(model, config, size, sequence_parallel, kind):
     from megatron.core import tensor_parallel
 
     from bionemo_ext.models import convert
 
     tokens, mask, labels = batch()
+    real = mask.bool()
+    model.zero_grad()
+    forward = model if kind == "padded" else packed(model, real)
     with torch.no_grad():
-        logits = model(tokens, mask)
+        logits = forward(tokens, mask)
         logits = tensor_parallel.gather_from_tensor_model_parallel_region(logits)
-        assert (logits[..., len(ESM2) :] == torch.finfo(logits.dtype).min).all()
         contacts = model.contacts(tokens, mask)
+    assert (logits[real][:, len(ESM2) :] == torch.finfo(logits.dtype).min).all()
     chosen = labels >= 0
-    losses = model(tokens, mask, labels.clamp(min=0))
+    losses = forward(tokens, mask, labels.clamp(min=0))
     loss = (losses * chosen).sum() / chosen.sum()
     loss.backward()
     own = {}
@@ -105,6 +111,24 @@ def run_megatron(model, config, size, sequence_parallel):
     torch.distributed.all_gather_object(every, own)
     gradients = convert.to_huggingface(convert.gather(every), config)
     return Outputs(logits[..., : len(ESM2)], contacts, loss.detach(), gradients)
+
+
+def packed(model, real):
+    """Run a model on the tokens end to end, and put what it gives back where it was padded."""
+    from bionemo_ext.models.packing import Packing
+
+    ends = [0, *(length + 2 for length in LENGTHS), 16 - int(real.sum()) % 16]
+    offsets = torch.tensor(ends).cumsum(0).int()
+    packing = Packing(offsets, max(LENGTHS) + 2, int(offsets[-1]))
+
+    def run(*padded):
+        rows = [torch.nn.functional.pad(tensor[real], (0, ends[-1]))[None] for tensor in padded]
+        found = model(*rows, packing=packing)[0, : -ends[-1]]
+        return found.new_zeros(*real.shape, *found.shape[1:]).masked_scatter(
+            real.view(*real.shape, *[1] * (found.ndim - 1)), found
+        )
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +158,12 @@ def ours(request, references, tmp_path_factory):
     }
 
 
+@pytest.mark.parametrize("kind", ["padded", "packed"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_outputs_equal_the_reference(ours, references, shape):
-    expected, found = references[shape][1], ours[shape]
-    torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=1e-4)
+def test_outputs_equal_the_reference(ours, references, shape, kind):
+    expected, found = references[shape][1], ours[shape][kind]
+    real = slice(None) if kind == "padded" else batch()[1].bool()
+    torch.testing.assert_close(found.logits[real], expected.logits[real], rtol=0, atol=1e-4)
     assert float(found.loss) == pytest.approx(float(expected.loss), abs=1e-5)
     for i, length in enumerate(LENGTHS):
         theirs = expected.contacts[i, :length, :length]
@@ -145,9 +171,10 @@ def test_outputs_equal_the_reference(ours, references, shape):
         torch.testing.assert_close(found.contacts[i, :length, :length], theirs, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["padded", "packed"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_gradients_equal_the_reference(ours, references, shape):
-    expected, found = references[shape][1].gradients, ours[shape].gradients
+def test_gradients_equal_the_reference(ours, references, shape, kind):
+    expected, found = references[shape][1].gradients, ours[shape][kind].gradients
     assert len(expected) >= 40
     for name, gradient in expected.items():
         error = (found[name] - gradient).norm() / gradient.norm()
