@@ -1,11 +1,14 @@
 """Batches for a pretraining run, in the order that Megatron's sampler asks for them."""
 
+import signal
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import lightning.pytorch as pl
 from nemo.lightning.data import WrappedDataLoader
 from nemo.lightning.pytorch.plugins import MegatronDataSampler
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
 
 from bionemo_ext.data.batches import collate, pack
 from bionemo_ext.data.dataset import MaskedDataset, Sample
@@ -42,7 +45,10 @@ class PretrainData(pl.LightningDataModule):
         self.train, self.validation = train, validation
         self.global_batch, self.workers = global_batch, workers
         self.make_batch = partial(
-            pack if packing else collate, pad_id=train.store.alphabet.pad_id, multiple=multiple
+            _make_batch,
+            pack if packing else collate,
+            pad_id=train.store.alphabet.pad_id,
+            multiple=multiple,
         )
         self.data_sampler = MegatronDataSampler(
             seq_len=train.max_residues + 2,
@@ -70,3 +76,12 @@ class PretrainData(pl.LightningDataModule):
             persistent_workers=self.workers > 0,
             collate_fn=self.make_batch,
         )
+
+
+def _make_batch(
+    make: Callable[..., dict[str, Tensor]], samples: Sequence[Sample], **options: int
+) -> dict[str, Tensor]:
+    if get_worker_info() is not None:
+        # torchrun tells a rank's workers to end too, but the rank has steps to do before it saves.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return make(samples, **options)

@@ -93,7 +93,7 @@ def composed(words: Sequence[str], gpus: int | None = None) -> PretrainSettings:
     settings = compose("pretrain", [*first, *words], PretrainSettings)
     if gpus is not None:
         settings = replace(settings, parallel=_spread(settings.parallel, gpus))
-    preflight._check_ranks(settings, launched=True)
+    preflight.check_ranks(settings, launched=True)
     return settings
 
 
@@ -183,7 +183,7 @@ def suggestion(settings: PretrainSettings, expected: Lengths, capacity: float) -
     """
     for changed in _changes(settings):
         try:
-            preflight._check_ranks(changed, launched=True)
+            preflight.check_ranks(changed, launched=True)
         except ConfigError:
             continue
         if fullest_stage(changed, expected)[0].total <= capacity:

@@ -34,7 +34,7 @@ def check(settings: PretrainSettings, *, launched: bool = False) -> None:
     """
     _check_model(settings.model)
     _check_precision(settings)
-    _check_ranks(settings, launched)
+    check_ranks(settings, launched)
     if settings.data.max_residues + 2 > settings.model.max_positions:
         raise ConfigError(
             f"data.max_residues {settings.data.max_residues} with <cls> and <eos> is over "
@@ -88,7 +88,14 @@ def _check_precision(settings: PretrainSettings) -> None:
         )
 
 
-def _check_ranks(settings: PretrainSettings, launched: bool) -> None:
+def check_ranks(settings: PretrainSettings, launched: bool) -> None:
+    """Refuse a number of ranks that the model, the batch or this command cannot be spread over.
+
+    Raises
+    ------
+    ConfigError
+        Names the keys that do not go together.
+    """
     parallel = settings.parallel
     world = parallel.devices * parallel.nodes
     model_parallel = parallel.tensor * parallel.pipeline

@@ -31,3 +31,12 @@ def end_with_parent() -> None:
     """Have the kernel end this process when the one that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def serve_until_parent_ends() -> None:
+    """:func:`end_with_parent`, and leave SIGTERM to the rank, which saves with this one's help.
+
+    torchrun signals a rank's whole process group.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_with_parent()

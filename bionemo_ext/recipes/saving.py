@@ -19,7 +19,7 @@ from nemo.lightning.io.pl import MegatronCheckpointIO
 from nemo.utils.callbacks.dist_ckpt_io import AsyncFinalizableCheckpointIO
 
 from bionemo_ext.recipes.model_file import write_architecture
-from bionemo_ext.recipes.ranks import end_with_parent
+from bionemo_ext.recipes.ranks import serve_until_parent_ends
 from bionemo_ext.recipes.runs import PARTIAL, best_checkpoints, checkpoint_name, whole_checkpoints
 
 
@@ -30,7 +30,7 @@ def checkpoint_io(*, background: bool) -> MegatronCheckpointIO | AsyncFinalizabl
         return MegatronCheckpointIO()
     # Megatron's own queue lives in a server process that outlives a killed rank.
     manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
-    manager.start(initializer=end_with_parent)
+    manager.start(initializer=serve_until_parent_ends)
     filesystem_async._results_queue = manager.Queue()
     filesystem_async._results_queue.manager = manager  # it ends when it is collected
     return AsyncFinalizableCheckpointIO(_MortalWriter(async_save=True))
@@ -49,7 +49,7 @@ class _MortalWriter(MegatronCheckpointIO):
 
 
 def _write(write: Any, *args: Any, **kwargs: Any) -> None:
-    end_with_parent()
+    serve_until_parent_ends()
     write(*args, **kwargs)
 
 

@@ -79,7 +79,7 @@ def read(words: Sequence[str]) -> Launch:
     run_words = [word for word in words if word not in own]
     cluster = compose("launch", own, _schema(own)).cluster
     run = compose("pretrain", run_words, PretrainSettings)
-    preflight._check_ranks(run, launched=True)
+    preflight.check_ranks(run, launched=True)
     if cluster.executor is places.Kind.LOCAL:
         _check_local(run)
     if cluster.executor is places.Kind.KUBEFLOW:
