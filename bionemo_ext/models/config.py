@@ -60,7 +60,8 @@ def megatron_config(
     Raises
     ------
     ConfigError
-        If the heads or the padded vocabulary do not divide among the ranks.
+        If the heads or the padded vocabulary do not divide among the ranks, the layers among the
+        stages, or layers at the ends are to stay in bf16 under delayed scaling.
     """
     if config.heads % tensor_parallel or PADDED_VOCABULARY % tensor_parallel:
         raise ConfigError(
@@ -90,8 +91,9 @@ def megatron_config(
         # TransformerEngine's kernel takes packed sequences as they are; the plain one is exact.
         apply_rope_fusion=layers == "transformer_engine",
         attention_softmax_in_fp32=True,
-        # ``local`` tells TransformerEngine to use none of its kernels.
-        attention_backend=AttnBackend.local if layers == "local" else AttnBackend.auto,
+        # Megatron writes the choice into the environment and refuses another one in the same
+        # process, so local layers, which never ask TransformerEngine, do not choose otherwise.
+        attention_backend=AttnBackend.auto,
         # models.initialise fills the weights in, alike under every layout.
         init_method=_leave,
         output_layer_init_method=_leave,
@@ -120,6 +122,11 @@ def _fp8(recipe: str, bf16_ends: tuple[int, int]) -> dict[str, Any]:
     if recipe == "off":
         return {}
     first, last = bf16_ends
+    if recipe == "delayed" and (first or last):
+        raise ConfigError(
+            "fp8: delayed scales all layers together and cannot keep some in bf16; choose current "
+            "or blockwise, or 0 layers at both ends"
+        )
     return {
         "fp8": "hybrid",  # e4m3 forward, e5m2 gradients
         "fp8_recipe": _FP8_RECIPES[recipe],
