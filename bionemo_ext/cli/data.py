@@ -43,8 +43,9 @@ def uniref(
         float, typer.Option(min=0, max=1, help="Identity from which a neighbour is removed.")
     ] = 0.5,
     coverage: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of both sequences that must align.")
-    ] = 0.8,
+        float,
+        typer.Option(min=0, max=1, help="Share of both sequences that must align; 0.8: ESM-2's."),
+    ] = 0.0,
     threads: Annotated[int, typer.Option(min=0, help="Cores for mmseqs; 0: all.")] = 0,
     as_json: JsonOption = False,
 ) -> None:

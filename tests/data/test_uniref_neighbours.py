@@ -43,8 +43,8 @@ def hits(store, tmp, directions=QUERIES):
     found = 0
     for query, target in directions:
         out = tmp / "hits.tsv"
-        mmseqs("easy-search", paths[query], paths[target], out, tmp / "tmp", "--min-seq-id", 0.5,
-               "-c", 0.8, "--cov-mode", 0, "--alignment-mode", 3, "-s", 7.5)  # fmt: skip
+        mmseqs("easy-search", paths[query], paths[target], out, tmp / "tmp",
+               "--min-seq-id", 0.5, "--alignment-mode", 3, "-s", 7.5)  # fmt: skip
         found += len(out.read_text().splitlines())
     return found
 

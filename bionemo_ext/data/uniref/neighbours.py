@@ -1,10 +1,11 @@
 """Training sequences too similar to a validation one, found by MMseqs2.
 
-The ESM-2 paper (Lin et al., 2023) searched with the training set as queries and the validation set
-as targets, ``-s 7 --min-seq-id 0.5 --alignment-mode 3 --max-seqs 300 -c 0.8 --cov-mode 0``: 50%
-identity over an alignment that covers 80% of both. MMseqs2's prefilter finds slightly different
-pairs in the two directions and with other sensitivities, so here both are searched, at 7.5, until
-neither finds anything.
+By default a neighbour is a training sequence with any significant local alignment at 50% identity.
+The ESM-2 paper (Lin et al., 2023) asked more of one: its search, with the training set as queries
+and the validation set as targets, was ``-s 7 --min-seq-id 0.5 --alignment-mode 3 --max-seqs 300
+-c 0.8 --cov-mode 0``, so the alignment had to cover 80% of both and a shared domain was left in.
+MMseqs2's prefilter finds slightly different pairs in the two directions and with other
+sensitivities, so here both are searched, at 7.5, until neither finds anything.
 """
 
 import shutil
@@ -20,7 +21,9 @@ from bionemo_ext.errors import RunError
 
 _MMSEQS = "mmseqs"
 _SENSITIVITY = 7.5
-_CHANCE_HITS = 10  # E-value: short proteins reach no small one, however similar they are
+# E-values. Without a condition on coverage a hit must be none of chance; with one, short proteins
+# count too, which reach no small value however similar they are.
+_SIGNIFICANT, _COVERED = 1e-3, 10
 _MOST_HITS = 1000  # a query; beyond them another round finds the rest
 _MOST_ROUNDS = 20
 
@@ -34,13 +37,13 @@ class Similarity:
     identity : float
         Share of identical residues in the alignment.
     coverage : float
-        Share of each of the two sequences that the alignment covers; 0 takes any local match.
+        Share of each of the two sequences that the alignment covers; 0 takes any significant one.
     threads : int
         Cores to search with; 0 uses all.
     """
 
     identity: float = 0.5
-    coverage: float = 0.8
+    coverage: float = 0.0
     threads: int = 0
 
     def words(self) -> list[str]:
@@ -50,7 +53,7 @@ class Similarity:
             "--min-seq-id": self.identity,
             "-c": self.coverage,
             "--cov-mode": 0,
-            "-e": _CHANCE_HITS,
+            "-e": _COVERED if self.coverage else _SIGNIFICANT,
             "--alignment-mode": 3,
             "--max-seqs": _MOST_HITS,
         }
