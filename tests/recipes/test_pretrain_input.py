@@ -9,7 +9,29 @@ from bionemo_ext.recipes.settings import PretrainSettings
 MISTAKES = {
     "unknown key": (["model.hiden=64"], "there is no key model.hiden; did you mean model.hidden?"),
     "not a word": (["steps"], "'steps' is not of the form key=value"),
-    "unknown choice": (["recipe=dmeo"], "there is no recipe 'dmeo'; choose one of demo, esm2"),
+    "unknown choice": (
+        ["parallel=sinlge"],
+        "there is no parallel 'sinlge'; choose one of node, node_tp2, node_tp4, node_tp4_pp2, "
+        "single, tp2",
+    ),
+    "fp8 without its engine": (
+        ["precision=fp8_delayed"],
+        "precision.fp8=delayed needs TransformerEngine and a Hopper GPU or later; precision=bf16 "
+        "runs everywhere",
+    ),
+    "fp8 beside fp32": (
+        ["precision=fp8_delayed", "precision.arithmetic=fp32"],
+        "precision.fp8=delayed goes with precision.arithmetic=bf16, not with fp32",
+    ),
+    "dropout": (["model.dropout=0.1"], "model.dropout is 0.1, but ESM-2 has no dropout"),
+    "pipeline and layers": (
+        ["parallel=single", "parallel.devices=3", "parallel.pipeline=3"],
+        "parallel.pipeline 3 does not divide the model's 4 layers",
+    ),
+    "sequence without tensor": (
+        ["parallel=single", "parallel.sequence=true"],
+        "parallel.sequence=true needs parallel.tensor of 2 or more",
+    ),
     "wrong type": (["steps=many"], "steps is 'many', but a whole number is needed"),
     "missing": (["data=fasta"], "data.train must be given, as data.train=..."),
     "below its limit": (["steps=0"], "steps is 0, but it must be at least 1"),
@@ -89,5 +111,7 @@ def test_layouts_that_work_are_not_refused(words):
 
 
 def test_a_recipe_must_be_named(refusal):
-    sentence = "You must specify 'recipe', e.g, recipe=<OPTION> Available options: demo esm2"
-    assert refusal("pretrain", "out=runs/x") == (2, sentence)
+    code, sentence = refusal("pretrain", "out=runs/x")
+    assert code == 2
+    assert sentence.startswith("You must specify 'recipe', e.g, recipe=<OPTION> Available options")
+    assert "demo esm1nv_44m esm2_150m" in sentence
