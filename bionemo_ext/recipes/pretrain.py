@@ -26,6 +26,7 @@ _FIXED = (
     "data.crop",
     "global_batch",
     "seed",
+    "parallel.distributed_optimizer",
 )
 
 
