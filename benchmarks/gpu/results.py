@@ -45,10 +45,14 @@ class Results:
         """Cases that need not run again: done, failed since a time, or cut off too often."""
         lines = list(self.lines())
         done = {line["case"] for line in lines if line["status"] == DONE}
-        failed = (x for x in lines if x["status"] == FAILED and x["time"] >= failed_since)
         cut = Counter(x["case"] for x in lines if x["status"] == CUT)
         often = {case for case, times in cut.items() if times >= _CUTS}
-        return done | often | {line["case"] for line in failed}
+        return done | often | self.failed(failed_since)
+
+    def failed(self, since: float = 0.0) -> set[str]:
+        """Cases that have failed since a time."""
+        failed = (line for line in self.lines() if line["status"] == FAILED)
+        return {line["case"] for line in failed if line["time"] >= since}
 
     def open_case(self) -> tuple[str, float] | None:
         """The case that was begun last and has not ended, and when it began (Unix time)."""

@@ -12,6 +12,7 @@ from benchmarks.gpu.machine import describe, free, open_device
 from benchmarks.gpu.options import SHARES, Case, Options
 from benchmarks.gpu.results import BEGUN, DETAILS, DONE, FAILED, MACHINE, Results
 from benchmarks.gpu.supervisor import BEGIN_AGAIN
+from bionemo_ext.errors import BionemoExtError
 
 _PARTS: dict[str, ModuleType] = {
     "parity": parity,
@@ -41,13 +42,15 @@ def work(options: Options, spent: dict[str, float]) -> int:
     device = open_device(options.device)
     results.write("machine", MACHINE, **describe(device))
     began_call = options.deadline - 60 * options.minutes
-    ended = results.ended(began_call if options.again else 0.0)
+    since = began_call if options.again else 0.0
+    ended, failed = results.ended(since), results.failed(since)
     for part in options.parts:
         limit = SHARES[part] * 60 * options.minutes
         began = time.time() - spent.get(part, 0.0)
         for case in _PARTS[part].cases(options, device, results):
             now = time.time()
-            if case.key in ended and part != "pretrain":  # which goes on in every call
+            # Pretraining goes on in every call.
+            if case.key in (failed if part == "pretrain" else ended):
                 continue
             if now > options.deadline or now - began > limit:
                 break
@@ -62,7 +65,7 @@ def _run(case: Case, results: Results, device: torch.device) -> bool:
     began = time.monotonic()
     try:
         figures = case.run()
-    except MissingError as error:
+    except (MissingError, BionemoExtError) as error:  # said before anything ran on the device
         results.write(case.key, FAILED, reason=str(error))
         return True
     except torch.OutOfMemoryError:
