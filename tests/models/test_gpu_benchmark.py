@@ -115,6 +115,23 @@ def test_cases_that_were_cut_off_and_that_failed(tmp_path, monkeypatch):
     assert "out of memory" in table
 
 
+def test_padded_and_packed_batches_are_counted_alike(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.gpu.batches import on_device, stream
+    from benchmarks.gpu.options import shipped_proteins
+    from bionemo_ext.data.batches import collate, pack
+
+    samples = stream(shipped_proteins(), 1024).__getitems__(range(5))
+    lengths = [len(sample.inputs) for sample in samples]
+    padded = on_device(collate(samples, 1, 1024), torch.device("cpu"))
+    packed = on_device(pack(samples, 1, 128), torch.device("cpu"))
+    for batch in (padded, packed):
+        assert batch.tokens == sum(lengths)
+        assert batch.squared_lengths == sum(n * n for n in lengths)
+    assert padded.places == 5 * 1024
+    assert packed.places == packed.packing.total == -(-sum(lengths) // 128) * 128
+
+
 def test_a_worker_that_cannot_begin_is_not_begun_for_ever(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
     words = ["train", "--dry-run", "--out", str(tmp_path / "out"), "--minutes", "0.5"]
