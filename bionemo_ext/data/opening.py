@@ -1,11 +1,19 @@
 """One way to open any data set: a FASTA file, a folder of them, or a store."""
 
+import hashlib
 from pathlib import Path
 
 from bionemo_ext.data.cluster_store import ClusterStore
-from bionemo_ext.data.folder import TRAIN, VALIDATION, alphabet_of, is_store, read_description
+from bionemo_ext.data.folder import (
+    DESCRIPTION,
+    TRAIN,
+    VALIDATION,
+    alphabet_of,
+    is_store,
+    read_description,
+)
 from bionemo_ext.data.source import ProteinSource
-from bionemo_ext.data.store import SequenceStore
+from bionemo_ext.data.store import SequenceStore, fasta_files
 from bionemo_ext.errors import DataError
 from bionemo_ext.sequences import ESM2, Alphabet
 
@@ -65,6 +73,22 @@ def check_data(path: Path, alphabet: Alphabet = ESM2) -> None:
                 f"the store {path} holds token ids of {held.name}, but the model reads those of "
                 f"{alphabet.name}; build a store for it"
             )
+
+
+def fingerprint(path: Path) -> str:
+    """Tell one state of a data set from another, without reading it.
+
+    Returns
+    -------
+    str
+        Of a store, a digest of what it says of itself, the digests of its sources among it; of
+        FASTA files, one of their names and sizes.
+    """
+    if is_store(path):
+        told = (path / DESCRIPTION).read_bytes()
+    else:
+        told = repr([(f.name, f.stat().st_size) for f in fasta_files(path)]).encode()
+    return hashlib.sha256(told).hexdigest()
 
 
 def _open(path: Path, part: str, alphabet: Alphabet) -> ProteinSource:

@@ -67,13 +67,8 @@ class SequenceStore:
         FastaError
             If a file cannot be read.
         """
-        files = [path]
-        if path.is_dir():
-            files = sorted(f for f in path.iterdir() if _is_fasta(f))
-            if not files:
-                endings = ", ".join(_FASTA_ENDINGS)
-                raise DataError(f"the folder {path} has no FASTA file ({endings})")
         policy = SequencePolicy(alphabet, unknown_to_x=True)
+        files = fasta_files(path)
         return cls.from_sequences(
             (record.sequence for f in files for record in read_fasta(f, policy)), alphabet
         )
@@ -116,6 +111,23 @@ class SequenceStore:
             raise DataError(f"{len(self)} sequences are too few to set {fraction:.0%} aside")
         order = np.random.default_rng([seed, len(self)]).permutation(len(self))
         return self.select(np.sort(order[aside:])), self.select(np.sort(order[:aside]))
+
+
+def fasta_files(path: Path) -> list[Path]:
+    """Name the FASTA files of a folder in order, or the one file that a path is.
+
+    Raises
+    ------
+    DataError
+        If the folder holds none.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(f for f in path.iterdir() if _is_fasta(f))
+    if not files:
+        endings = ", ".join(_FASTA_ENDINGS)
+        raise DataError(f"the folder {path} has no FASTA file ({endings})")
+    return files
 
 
 def _is_fasta(path: Path) -> bool:

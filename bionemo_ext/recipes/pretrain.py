@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from bionemo_ext.data.opening import fingerprint
 from bionemo_ext.errors import CheckpointError, ConfigError
 from bionemo_ext.recipes.config import compose
 from bionemo_ext.recipes.preflight import check
@@ -15,6 +16,7 @@ from bionemo_ext.recipes.quiet import quieten
 from bionemo_ext.recipes.ranks import end_with_launcher, in_rank, launched_by_us
 from bionemo_ext.recipes.runs import RUN_FILE, newest_checkpoint, newest_step
 from bionemo_ext.recipes.settings import PretrainSettings
+from bionemo_ext.resources import data_path
 
 # What a run may not change halfway: going on would not be the same run.
 _FIXED = (
@@ -105,6 +107,11 @@ def _prepare(settings: PretrainSettings, out: Path) -> None:
     """Make the run's folder, or see that the one that is there holds the same model."""
     known, newest = out / RUN_FILE, newest_checkpoint(out)
     plain = OmegaConf.create(json.loads(json.dumps(asdict(settings))))
+    plain.data.fingerprint = [
+        fingerprint(data_path(source))
+        for source in (settings.data.train, settings.data.validation)
+        if source
+    ]
     if newest is not None and known.is_file():
         before = OmegaConf.load(known)
         for key in _FIXED:
@@ -113,6 +120,11 @@ def _prepare(settings: PretrainSettings, out: Path) -> None:
                     f"{out} holds a run with another {key}; choose another out= or "
                     "go on with the same"
                 )
+        if before.data.get("fingerprint", plain.data.fingerprint) != plain.data.fingerprint:
+            raise CheckpointError(
+                f"the data of {out} has changed since the run began: {settings.data.train} is not "
+                "what it was; choose another out= or bring the data back"
+            )
         print(f"{out} has {newest.name}", flush=True)
     elif out.is_dir() and any(out.iterdir()) and not known.is_file():
         raise CheckpointError(f"{out} is neither empty nor a run's folder; choose another out=")

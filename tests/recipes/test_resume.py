@@ -44,7 +44,7 @@ def test_a_killed_run_resumes_to_the_same_losses(tmp_path, proteins, tensor_para
     assert weights_equal(run, tensor_parallel, atol=0)
 
 
-@pytest.mark.parametrize("background", ["true", "false"])
+@pytest.mark.parametrize("background", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_a_kill_in_the_middle_of_a_save(tmp_path, proteins, one_rank, background):
     run, saving = tmp_path / "run", f"async_checkpoints={background}"
     process = start(run, proteins, *ONE, saving)
@@ -102,6 +102,19 @@ def test_another_model_is_not_resumed(one_rank, proteins):
         done = subprocess.run(changed, capture_output=True, text=True, timeout=60)
         assert (done.returncode, named in done.stderr) == (2, True)
         assert "Traceback" not in done.stderr
+
+
+def test_other_data_of_the_same_name_is_not_resumed(tmp_path, proteins, one_rank):
+    run, changed = tmp_path / "run", tmp_path / "proteins.fasta"
+    shutil.copytree(one_rank, run, symlinks=True)
+    settings = (run / "run.yaml").read_text()
+    (run / "run.yaml").write_text(settings.replace(str(proteins), str(changed)))
+    more = command(run, changed, *ONE, f"steps={STEPS + 1}")
+    changed.write_text(proteins.read_text() + ">another\nMKTVRQG\n")
+    done = subprocess.run(more, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "has changed since the run began" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path, proteins, one_rank):
