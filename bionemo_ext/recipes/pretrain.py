@@ -60,26 +60,26 @@ def run(overrides: Sequence[str]) -> Path:
     done = newest_step(out)
     if done >= settings.steps:
         print(f"{out} is trained to step {done} already", flush=True)
+        _finish(settings, out)
     elif settings.parallel.devices == 1:
         _train(settings)
+        _finish(settings, out)
     else:
         from bionemo_ext.recipes.launch import run_ranks
 
         run_ranks(["pretrain", *overrides], settings.parallel.devices)
-    _finish(settings, out)
     return out
 
 
 def _be_rank(settings: PretrainSettings, out: Path) -> None:
     """Train as one of the ranks that our launcher started, or somebody's torchrun."""
+    first = os.environ.get("RANK") == "0"
     if launched_by_us():
         end_with_launcher()
-        _train(settings)
-        return
-    check(settings, launched=True)
-    first = os.environ.get("RANK") == "0"
-    if first:
-        _prepare(settings, out)
+    else:
+        check(settings, launched=True)
+        if first:
+            _prepare(settings, out)
     _train(settings)
     if first:
         _finish(settings, out)
