@@ -50,5 +50,9 @@ def run_ranks(arguments: Sequence[str], ranks: int) -> None:
 
 
 def _tell_ranks(number: int, frame: FrameType | None) -> None:
-    for rank in psutil.Process().children():
+    ranks = psutil.Process().children()
+    for rank in ranks:
         rank.send_signal(number)
+    if not ranks:  # none has been started: there is nothing to save, and nobody to pass it on to
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

@@ -26,9 +26,10 @@ class SaveAndStop(pl.Callback):
     def __init__(self, checkpoints: WholeCheckpoints) -> None:
         self.checkpoints, self.asked = checkpoints, False
 
-    def on_train_start(self, *_: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Take the signal over from Lightning, which would end without saving."""
         signal.signal(signal.SIGTERM, self._ask)
+        self.asked = trainer.received_sigterm
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
