@@ -83,9 +83,10 @@ def read_folder(folder: Path) -> tuple[ESM2Config, State]:
     CheckpointError
         Also if the folder holds an ESM-1nv model.
     """
-    if not isinstance(read_config(folder), ESM2Config):
+    config, state = read_model(folder)
+    if not isinstance(config, ESM2Config):
         raise CheckpointError(f"{folder} holds an ESM-1nv model; this needs an ESM-2 model")
-    return read_model(folder)  # type: ignore[return-value]
+    return config, state
 
 
 def write_folder(folder: Path, config: Architecture, state: Mapping[str, Tensor]) -> None:

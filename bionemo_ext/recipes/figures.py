@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bionemo_ext.models.costs import peak_flops, training_flops
+from bionemo_ext.recipes.module import mean_loss
 from bionemo_ext.recipes.runs import METRICS_FILE, PARTIAL, read_metrics
 
 # Steps that the shown rate is taken over.
@@ -114,7 +115,7 @@ class Figures(pl.Callback):
         rates = self.speed.note(counts["tokens"], flops)
         if self.file is None:
             return
-        loss = counts["loss_sum"] / counts["chosen"]
+        loss = mean_loss(counts)
         self.tokens += counts["tokens"]
         for name in self.shown:
             self.shown[name] += counts[name]

@@ -1,7 +1,7 @@
 """The masked language model as NeMo trains it: model, loss, batches and schedule."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -242,8 +242,15 @@ class MaskedLanguageModel(pl.LightningModule):
 
     def validation_loss(self) -> float:
         """Mean loss of all chosen validation tokens since the last call; every rank must ask."""
-        counts = _sum_up(self.validation_totals)
-        return counts["loss_sum"] / counts["chosen"]
+        return mean_loss(_sum_up(self.validation_totals))
+
+
+def mean_loss(counts: Mapping[str, float]) -> float:
+    """Mean loss of what :data:`COUNTED` names; not a number where no token was chosen.
+
+    So it is of a few peptides that are too short for 15% of them to be one residue.
+    """
+    return counts["loss_sum"] / (counts["chosen"] or math.nan)
 
 
 def _sum_up(totals: list[Tensor]) -> dict[str, float]:

@@ -75,6 +75,11 @@ def _check_precision(settings: PretrainSettings) -> None:
             f"precision.fp8={precision.fp8.value} goes with precision.arithmetic=bf16, not with "
             f"{precision.arithmetic.value}"
         )
+    if settings.model.implementation is Implementation.LOCAL:
+        raise ConfigError(
+            f"precision.fp8={precision.fp8.value} needs TransformerEngine's layers, but "
+            "model.implementation is local"
+        )
     if find_spec("transformer_engine") is None:
         raise ConfigError(
             f"precision.fp8={precision.fp8.value} needs TransformerEngine and a Hopper GPU or "

@@ -13,6 +13,7 @@
 """
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -55,7 +56,11 @@ def newest_step(run: Path) -> int:
 
 def best_checkpoints(run: Path) -> list[Path]:
     """Return the whole checkpoints that were validated, lowest validation loss first."""
-    losses = {row["step"]: row["val_loss"] for row in read_metrics(run) if "val_loss" in row}
+    losses = {
+        row["step"]: row["val_loss"]
+        for row in read_metrics(run)
+        if not math.isnan(row.get("val_loss", math.nan))
+    }
     whole = whole_checkpoints(run / "checkpoints")
     validated = [path for path in whole if checkpoint_step(path) in losses]
     return sorted(validated, key=lambda path: losses[checkpoint_step(path)])

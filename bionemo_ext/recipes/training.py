@@ -1,7 +1,9 @@
 """One rank of a pretraining run: model, data and NeMo's trainer put together."""
 
 import os
+from contextlib import suppress
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -13,7 +15,7 @@ from nemo.lightning.callback_group import CallbackGroup
 from bionemo_ext.data.dataset import MaskedDataset
 from bionemo_ext.data.opening import open_data
 from bionemo_ext.data.store import SequenceStore
-from bionemo_ext.errors import CheckpointError
+from bionemo_ext.errors import CheckpointError, ConfigError
 from bionemo_ext.huggingface import State
 from bionemo_ext.models.config import megatron_config
 from bionemo_ext.recipes import cpu
@@ -42,13 +44,10 @@ _DTYPES = {
 }
 
 
-def train(settings: PretrainSettings) -> bool:
+def train(settings: PretrainSettings) -> None:
     """Train from the run's newest whole checkpoint, or from the beginning.
 
-    Returns
-    -------
-    bool
-        Whether the last step is done; else the run was told to end and has saved.
+    Told to end (SIGTERM), it saves and returns before the last step.
 
     Raises
     ------
@@ -56,6 +55,8 @@ def train(settings: PretrainSettings) -> bool:
         If the data cannot be used.
     CheckpointError
         If the newest checkpoint is damaged, or ``init`` is of another architecture.
+    ConfigError
+        If FP8 is asked for where TransformerEngine's layers cannot run.
     """
     on_gpu = torch.cuda.is_available()
     if not on_gpu:
@@ -72,17 +73,16 @@ def train(settings: PretrainSettings) -> bool:
     trainer = _trainer(settings, on_gpu, checkpoints)
     # NeMo's telemetry is the only member: nobody asked for it, and it raises at the first save.
     CallbackGroup.get_instance()._callbacks.clear()
-    try:
+    with suppress(Preempted):
         trainer.fit(model, _data(settings), ckpt_path=str(newest) if newest else None)
-    except Preempted:
-        return False
-    return True
 
 
 def _initial_weights(settings: PretrainSettings) -> State:
     architecture, state = read_any(settings.init)
     wanted = settings.model.architecture()
-    if architecture != wanted:
+    # Dropout may be another, and in which precision constants were stored is of no matter.
+    shape = attrgetter("family", "layers", "hidden", "heads", "ffn", "max_positions")
+    if shape(architecture) != shape(wanted):
         raise CheckpointError(
             f"init={settings.init} holds {architecture}, but the run trains {wanted}; "
             "choose the model= of the weights"
@@ -94,6 +94,11 @@ def _model(settings: PretrainSettings, weights: State | None) -> MaskedLanguageM
     parallel, precision = settings.parallel, settings.precision
     dtype = _DTYPES[precision.arithmetic]
     implementation = _implementation(settings.model.implementation)
+    if precision.fp8 is not Fp8.OFF and implementation == Implementation.LOCAL.value:
+        raise ConfigError(
+            f"precision.fp8={precision.fp8.value} needs a Hopper GPU or later, and there is none "
+            "here; precision=bf16 runs everywhere"
+        )
     architecture = settings.model.architecture()
     config = megatron_config(
         architecture,
