@@ -173,10 +173,10 @@ def test_intervals_are_those_of_the_binomial():
         Kind.CLASSIFICATION,
         truth,
         one_hot([0] * 300 + [1] * 100, 2),
-        resamples=4000,
+        resamples=20_000,
     )
     half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
-    assert got.intervals["accuracy"] == pytest.approx((0.75 - half, 0.75 + half), abs=0.005)
+    assert got.intervals["accuracy"] == pytest.approx((0.75 - half, 0.75 + half), abs=0.003)
 
 
 def test_proteins_are_drawn_not_residues():
