@@ -1,5 +1,12 @@
 """The Hugging Face folder of a model: where training and inference meet."""
 
+from bionemo_ext.huggingface.adapter import (
+    Adapter,
+    check_adapter,
+    merge_adapter,
+    read_adapter,
+    write_adapter,
+)
 from bionemo_ext.huggingface.config import (
     FAMILIES,
     Architecture,
@@ -21,22 +28,27 @@ from bionemo_ext.huggingface.tensors import (
 
 __all__ = [
     "FAMILIES",
+    "Adapter",
     "Architecture",
     "ESM1nvConfig",
     "ESM2Config",
     "State",
+    "check_adapter",
     "check_names",
     "config_from_huggingface",
     "constants",
     "inverse_frequencies",
     "load_tensors",
     "load_torch",
+    "merge_adapter",
     "model_config",
     "parameter_count",
+    "read_adapter",
     "read_config",
     "read_folder",
     "read_model",
     "save_tensors",
     "weight_files",
+    "write_adapter",
     "write_folder",
 ]
