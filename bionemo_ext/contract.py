@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from enum import Enum
+from typing import Any
 
 from bionemo_ext.errors import ConfigError, NotFoundError
 
@@ -28,12 +29,24 @@ MAX_TOKENS_PER_PASS = 8_192
 # Two, so that one can collect the next requests while the other waits for the encoder.
 TASK_INSTANCES = 2
 
-Level = Literal["sequence", "residue"]
-Kind = Literal["classification", "regression"]
-
 _TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _POSITION = re.compile(r"record '(\d+) of \d+'")
 _RESERVED = frozenset({HOST, SEQUENCE, LENGTH, RESIDUES, PREDICTION, *POOLINGS})
+
+
+class Level(str, Enum):
+    """What one prediction is about."""
+
+    SEQUENCE = "sequence"
+    RESIDUE = "residue"
+
+
+class Kind(str, Enum):
+    """What is predicted: one class of several, any number of labels, or a number."""
+
+    CLASSIFICATION = "classification"
+    MULTILABEL = "multilabel"
+    REGRESSION = "regression"
 
 
 @dataclass(frozen=True)
@@ -63,12 +76,12 @@ class TaskInfo:
     ----------
     name : str
         The task, and its endpoint.
-    level : {"sequence", "residue"}
+    level : Level
         One prediction a protein or one a residue.
-    kind : {"classification", "regression"}
-        Probabilities of classes, or one number.
+    kind : Kind
+        Probabilities of classes (which sum to 1) or of labels (each for itself), or one number.
     classes : tuple of str
-        Names of the classes in the order of the outputs; empty for a regression.
+        Names of the classes or labels in the order of the outputs; empty for a regression.
     """
 
     name: str
@@ -85,12 +98,12 @@ class TaskInfo:
 
     @property
     def outputs(self) -> int:
-        """Numbers a prediction has: C classes, or 1 for a regression."""
-        return len(self.classes) if self.kind == "classification" else 1
+        """Numbers a prediction has: C classes or labels, or 1 for a regression."""
+        return 1 if self.kind is Kind.REGRESSION else len(self.classes)
 
     def tensor(self, name: str) -> TensorSpec:
         """Describe the task's output: FP32 [C], or [L, C] for a residue-level task."""
-        dims = (self.outputs,) if self.level == "sequence" else (-1, self.outputs)
+        dims = (self.outputs,) if self.level is Level.SEQUENCE else (-1, self.outputs)
         return TensorSpec(name, "TYPE_FP32", dims)
 
 
@@ -281,4 +294,6 @@ def with_names(message: str, names: Sequence[str]) -> str:
 
 
 def _task_from_json(values: Mapping[str, Any]) -> TaskInfo:
-    return TaskInfo(**{**values, "classes": tuple(values["classes"])})
+    return TaskInfo(
+        values["name"], Level(values["level"]), Kind(values["kind"]), tuple(values["classes"])
+    )

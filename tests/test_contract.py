@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bionemo_ext import contract
-from bionemo_ext.contract import TaskInfo
+from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.errors import ConfigError, NotFoundError
 
 names = st.from_regex(r"[a-z][a-z0-9_]{3,20}", fullmatch=True).filter(
@@ -18,11 +18,11 @@ tasks = st.one_of(
     st.builds(
         TaskInfo,
         names,
-        st.sampled_from(["sequence", "residue"]),
-        st.just("classification"),
+        st.sampled_from(Level),
+        st.sampled_from([Kind.CLASSIFICATION, Kind.MULTILABEL]),
         classes.map(tuple),
     ),
-    st.builds(TaskInfo, names, st.sampled_from(["sequence", "residue"]), st.just("regression")),
+    st.builds(TaskInfo, names, st.sampled_from(Level), st.just(Kind.REGRESSION)),
 )
 
 
@@ -57,7 +57,7 @@ def test_a_tasks_configuration_gives_the_task_back(task):
 @pytest.mark.parametrize("name", ["mean", "esm2_embed", "", "a b", "../x", "1st", "a" * 65])
 def test_names_that_could_not_be_endpoints_are_refused(name):
     with pytest.raises(ConfigError, match="cannot be the name of a task"):
-        TaskInfo(name, "sequence", "regression")
+        TaskInfo(name, Level.SEQUENCE, Kind.REGRESSION)
 
 
 def test_what_is_no_configuration_is_refused():

@@ -10,6 +10,8 @@ from bionemo_ext.contract import (
     HOST,
     TASKS_FOLDER,
     Endpoint,
+    Kind,
+    Level,
     TaskInfo,
     encoder_endpoint,
     task_endpoint,
@@ -27,7 +29,7 @@ _TASK_TEMPLATE = "task"
 
 def templates() -> dict[str, Endpoint]:
     """Describe the endpoints of ``triton_models/``, whose sizes are not known yet."""
-    task = task_endpoint(TaskInfo(_TASK_TEMPLATE, "sequence", "regression"))
+    task = task_endpoint(TaskInfo(_TASK_TEMPLATE, Level.SEQUENCE, Kind.REGRESSION))
     outputs = (replace(task.outputs[0], dims=(-1,)), *task.outputs[1:])
     return {HOST: encoder_endpoint(), _TASK_TEMPLATE: replace(task, outputs=outputs)}
 
@@ -122,7 +124,7 @@ def _task_info(folder: Path, digest: str) -> TaskInfo:
             f"the task {spec.name!r} in {folder} was trained on another encoder "
             f"({spec.encoder_digest[:12]}) than the one to export ({digest[:12]})"
         )
-    return TaskInfo(spec.name, spec.level.value, spec.kind.value, spec.classes)
+    return spec.info
 
 
 def _swap(new: Path, out: Path) -> None:

@@ -1,12 +1,13 @@
-"""ESM-2 on packed sequences: all tokens of a batch end to end, no padding anywhere.
+"""ESM-2 and ESM-1nv on packed sequences: a batch's tokens end to end, no padding anywhere.
 
 Shapes: B sequences, T packed tokens, L residues of one sequence, H hidden, N heads, D head width,
-V vocabulary.
+V vocabulary, r rank of an adapter.
 """
 
+import copy
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -15,10 +16,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bionemo_ext.errors import SequenceError
-from bionemo_ext.huggingface import ESM2Config, State, inverse_frequencies, read_folder
+from bionemo_ext.errors import CheckpointError, SequenceError
+from bionemo_ext.huggingface import (
+    Architecture,
+    ESM2Config,
+    State,
+    inverse_frequencies,
+    read_model,
+)
+from bionemo_ext.huggingface.adapter import Adapter
+from bionemo_ext.inference.low_rank import LowRank, low_rank_maps
+from bionemo_ext.inference.names import named
 from bionemo_ext.inference.packing import Encoded, token_batches
-from bionemo_ext.sequences import ESM2
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -27,14 +36,14 @@ _TRAINING_MASK_RATIO = 0.15 * 0.8
 
 
 class Encoder:
-    """An ESM-2 model ready to encode sequences.
+    """An ESM-2 or ESM-1nv model ready to encode sequences.
 
     Parameters
     ----------
-    config : ESM2Config
+    config : Architecture
         The architecture.
     state : dict of Tensor
-        What :func:`bionemo_ext.huggingface.read_folder` gives.
+        What :func:`bionemo_ext.huggingface.read_model` gives.
     dtype : torch.dtype
         Arithmetic of the matrix products; norms' statistics and softmax stay in fp32.
     device : str
@@ -42,11 +51,15 @@ class Encoder:
     """
 
     def __init__(
-        self, config: ESM2Config, state: State, dtype: torch.dtype, device: str = "cpu"
+        self, config: Architecture, state: State, dtype: torch.dtype, device: str = "cpu"
     ) -> None:
         self.config, self.dtype, self.device = config, dtype, torch.device(device)
-        self._weights = {n: t.to(self.device, self.dtype) for n, t in _fused(config, state).items()}
+        self.alphabet = config.alphabet
+        self._weights = {n: t.to(self.device, self.dtype) for n, t in named(config, state).items()}
+        self._low_rank: Mapping[str, LowRank] = {}
         self._inverse_frequencies = inverse_frequencies(config.head_dim).to(self.device)
+        # As each family was trained: the exact GELU, and the fused kernel's tanh form.
+        self._gelu = "none" if isinstance(config, ESM2Config) else "tanh"
         self.folder: Path | None = None
 
     @classmethod
@@ -63,9 +76,29 @@ class Encoder:
         CheckpointError
             If a file is missing, damaged or of another kind of model.
         """
-        encoder = cls(*read_folder(Path(folder)), DTYPES[dtype], device)
+        encoder = cls(*read_model(Path(folder)), DTYPES[dtype], device)
         encoder.folder = Path(folder)
         return encoder
+
+    def adapted(self, adapter: Adapter) -> "Encoder":
+        """The same model with an adapter beside its weights, which both hold once in memory.
+
+        Raises
+        ------
+        CheckpointError
+            If the adapter was trained on other weights, or does not fit.
+        """
+        if adapter.base_digest not in ("", self.digest):
+            raise CheckpointError(
+                f"the adapter was trained on another encoder ({adapter.base_digest[:12]}) than "
+                f"this one ({self.digest[:12]})"
+            )
+        other = copy.copy(self)
+        other._low_rank = {
+            name: maps.to(self.device, self.dtype)
+            for name, maps in low_rank_maps(self.config, adapter).items()
+        }
+        return other
 
     @property
     def hidden_size(self) -> int:
@@ -93,17 +126,18 @@ class Encoder:
         SequenceError
             If there is no sequence, one is empty or too long, or a letter is not in the alphabet.
         """
-        limit = self.config.max_positions - 2
+        limit = self.config.max_residues
         if not sequences or not all(0 < len(sequence) <= limit for sequence in sequences):
             raise SequenceError(f"sequences of 1 to {limit:,} residues are needed")
-        tokens, offsets = ESM2.encode_packed(sequences)
+        tokens, offsets = self.alphabet.encode_packed(sequences)
         return self.encode_tokens(torch.from_numpy(tokens), offsets.tolist())
 
     @torch.inference_mode()
     def encode_tokens(self, tokens: Tensor, offsets: Sequence[int]) -> Encoded:
         """Encode token ids [T]; sequence i is ``tokens[offsets[i]:offsets[i + 1]]``."""
         tokens = tokens.to(self.device)
-        hidden, rotary = self._embed(tokens, offsets), self._rotary(offsets)
+        positions = _positions(offsets, self.device)
+        hidden, rotary = self._embed(tokens, offsets, positions), self._rotary(positions)
         for layer in range(self.config.layers):
             query, key, value = self._queries(layer, hidden, rotary)
             context = _attend(query, key, value, offsets)
@@ -134,7 +168,7 @@ class Encoder:
 
     @torch.inference_mode()
     def logits(self, encoded: Encoded) -> Tensor:
-        """Scores of the 33 tokens at every place, [T, V] in fp32."""
+        """Scores of the alphabet's tokens at every place, [T, V] in fp32."""
         hidden = F.gelu(self._linear(encoded.hidden.to(self.dtype), "lm_head.dense"))
         hidden = self._norm(hidden, "lm_head.norm")
         return F.linear(hidden, self._weights["embedding"], self._weights["lm_head.bias"]).float()
@@ -145,10 +179,18 @@ class Encoder:
 
         Logistic regression on the attention maps of all layers and heads (Rao et al., 2021,
         doi 10.1101/2020.12.15.422761), a layer in memory at a time.
+
+        Raises
+        ------
+        CheckpointError
+            For ESM-1nv, which has no such regression.
         """
-        tokens = torch.from_numpy(ESM2.encode(sequence)).to(self.device)
+        if "contact.weight" not in self._weights:
+            raise CheckpointError("an ESM-1nv model has no contact head; ESM-2 models have one")
+        tokens = torch.from_numpy(self.alphabet.encode(sequence)).to(self.device)
         offsets = [0, len(tokens)]
-        hidden, rotary = self._embed(tokens, offsets), self._rotary(offsets)
+        positions = _positions(offsets, self.device)
+        hidden, rotary = self._embed(tokens, offsets, positions), self._rotary(positions)
         logits = self._weights["contact.bias"].float()
         coefficients = self._weights["contact.weight"].float().view(self.config.layers, -1)
         for layer in range(self.config.layers):
@@ -162,26 +204,32 @@ class Encoder:
             hidden = self._after_attention(layer, hidden, context)
         return logits.sigmoid()
 
-    def _embed(self, tokens: Tensor, offsets: Sequence[int]) -> Tensor:
-        """Embeddings [T, H] with ESM-2's token dropout (Lin et al., 2023, supplement A.1.5)."""
-        masked = tokens == ESM2.mask_id
+    def _embed(self, tokens: Tensor, offsets: Sequence[int], positions: Tensor) -> Tensor:
+        """Hidden states before the first layer, [T, H]."""
+        words = self._weights["embedding"][tokens]
+        if "positions" in self._weights:
+            return words + self._weights["positions"][positions]
+        return (words.float() * self._token_dropout(tokens, offsets)[:, None]).to(self.dtype)
+
+    def _token_dropout(self, tokens: Tensor, offsets: Sequence[int]) -> Tensor:
+        """ESM-2's scale of every token, [T]; 0 at masks (Lin et al., 2023, supplement A.1.5)."""
+        masked = tokens == self.alphabet.mask_id
         sizes = torch.tensor(offsets, device=self.device).diff()
         sequence = torch.repeat_interleave(sizes)
         counts = torch.zeros(len(sizes), device=self.device).index_add_(0, sequence, masked.float())
-        scale = ((1 - _TRAINING_MASK_RATIO) / (1 - counts / sizes))[sequence] * ~masked
-        return (self._weights["embedding"][tokens].float() * scale[:, None]).to(self.dtype)
+        return ((1 - _TRAINING_MASK_RATIO) / (1 - counts / sizes))[sequence] * ~masked
 
-    def _rotary(self, offsets: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of every token's position in its sequence, each [T, 1, D]."""
-        ends = itertools.pairwise(offsets)
-        positions = torch.cat([torch.arange(b - a, device=self.device) for a, b in ends])
+    def _rotary(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Cosine and sine of every token's position, each [T, 1, D]; ESM-2 alone turns by them."""
+        if "positions" in self._weights:
+            return None
         angles = torch.outer(positions.float(), self._inverse_frequencies).repeat(1, 2)[:, None]
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
     def _queries(
-        self, layer: int, hidden: Tensor, rotary: tuple[Tensor, Tensor]
+        self, layer: int, hidden: Tensor, rotary: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values, each [T, N, D]."""
+        """Queries and keys, rotated in ESM-2, and values, each [T, N, D]."""
         qkv = self._linear(self._norm(hidden, f"{layer}.attention.norm"), f"{layer}.qkv")
         query, key, value = qkv.unflatten(-1, (3, self.config.heads, -1)).unbind(1)
         return _rotate(query, rotary), _rotate(key, rotary), value
@@ -189,10 +237,12 @@ class Encoder:
     def _after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
         hidden = hidden + self._linear(context.flatten(1), f"{layer}.attention.out")
         inner = self._linear(self._norm(hidden, f"{layer}.ffn.norm"), f"{layer}.ffn.in")
-        return hidden + self._linear(F.gelu(inner), f"{layer}.ffn.out")
+        return hidden + self._linear(F.gelu(inner, approximate=self._gelu), f"{layer}.ffn.out")
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
-        return F.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+        out = F.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+        low_rank = self._low_rank.get(name)
+        return out if low_rank is None else out + low_rank(x)
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
@@ -209,40 +259,17 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, offsets: Sequence[int]) -
     return torch.cat(parts, dim=2)[0].transpose(0, 1)
 
 
-def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+def _positions(offsets: Sequence[int], device: torch.device) -> Tensor:
+    """Place of every token in its own sequence, [T]."""
+    return torch.cat([torch.arange(b - a, device=device) for a, b in itertools.pairwise(offsets)])
+
+
+def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+    if rotary is None:
+        return x
     cosine, sine = rotary
     first, second = x.chunk(2, dim=-1)
     return x * cosine + torch.cat((-second, first), dim=-1) * sine
-
-
-def _fused(config: ESM2Config, state: State) -> State:
-    """Name the tensors as the passes above ask for them; query, key and value become one."""
-    out = {
-        "embedding": state["esm.embeddings.word_embeddings.weight"],
-        "lm_head.bias": state["lm_head.bias"],
-        "contact.weight": state["esm.contact_head.regression.weight"][0],
-        "contact.bias": state["esm.contact_head.regression.bias"],
-    }
-    names = {
-        "final": "esm.encoder.emb_layer_norm_after",
-        "lm_head.dense": "lm_head.dense",
-        "lm_head.norm": "lm_head.layer_norm",
-    }
-    for i in range(config.layers):
-        theirs = f"esm.encoder.layer.{i}"
-        names |= {
-            f"{i}.attention.norm": f"{theirs}.attention.LayerNorm",
-            f"{i}.attention.out": f"{theirs}.attention.output.dense",
-            f"{i}.ffn.norm": f"{theirs}.LayerNorm",
-            f"{i}.ffn.in": f"{theirs}.intermediate.dense",
-            f"{i}.ffn.out": f"{theirs}.output.dense",
-        }
-        for end in ("weight", "bias"):
-            parts = [f"{theirs}.attention.self.{p}.{end}" for p in ("query", "key", "value")]
-            out[f"{i}.qkv.{end}"] = torch.cat([state[part] for part in parts])
-    for ours, name in names.items():
-        out |= {f"{ours}.{end}": state[f"{name}.{end}"] for end in ("weight", "bias")}
-    return out
 
 
 def _average_product_correct(maps: Tensor) -> Tensor:

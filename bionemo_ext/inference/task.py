@@ -2,7 +2,8 @@
 
 The heads are the published ones (FLIP, Dallago et al., 2021; NVIDIA's ESM benchmark): for
 residues a two-layer convolution, for sequences mean pooling and an MLP.
-Shapes: B sequences, L residues, H hidden, C classes (1 for regression).
+Shapes: B sequences, L residues of the longest, H hidden, C outputs (classes, labels, or 1 for
+regression).
 """
 
 import json
@@ -15,23 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.errors import CheckpointError
 from bionemo_ext.huggingface import load_tensors, save_tensors
 from bionemo_ext.inference.packing import Encoded
-
-
-class Level(str, Enum):
-    """What one prediction is about."""
-
-    SEQUENCE = "sequence"
-    RESIDUE = "residue"
-
-
-class Kind(str, Enum):
-    """What is predicted."""
-
-    CLASSIFICATION = "classification"
-    REGRESSION = "regression"
 
 
 class HeadKind(str, Enum):
@@ -40,6 +28,15 @@ class HeadKind(str, Enum):
     LINEAR = "linear"
     MLP = "mlp"
     CONVOLUTION = "convolution"
+
+
+class Pooling(str, Enum):
+    """What the head of a sequence-level task sees of the residues."""
+
+    MEAN = "mean"
+    CLS = "cls"
+    MAX = "max"
+    ATTENTION = "attention"
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,9 @@ class TaskSpec:
     name : str
         Of the task, and so of its endpoint.
     level, kind : Level, Kind
-        One prediction a sequence or a residue; a class or a number.
+        One prediction a sequence or a residue; a class, labels or a number.
     classes : tuple of str
-        Names in the order of the outputs; empty for regression.
+        Names of classes or labels in the order of the outputs; empty for regression.
     head : HeadKind
         ``linear`` and ``mlp`` for sequences, ``linear`` and ``convolution`` for residues.
     input_size : int
@@ -65,7 +62,10 @@ class TaskSpec:
     mean, scale : float
         A regression head's output times ``scale`` plus ``mean`` is in the target's unit.
     encoder_digest : str
-        SHA-256 of the ``model.safetensors`` whose embeddings the head was trained on.
+        SHA-256 of the ``model.safetensors`` whose embeddings the head was trained on; of the base
+        model where an adapter goes with the head.
+    pooling : Pooling
+        How a sequence-level head sees the residues. ``attention`` is learned with the head.
     """
 
     name: str
@@ -79,15 +79,35 @@ class TaskSpec:
     mean: float = 0.0
     scale: float = 1.0
     encoder_digest: str = ""
+    pooling: Pooling = Pooling.MEAN
+
+    @property
+    def info(self) -> TaskInfo:
+        """What a client must know."""
+        return TaskInfo(self.name, self.level, self.kind, self.classes)
 
     @property
     def outputs(self) -> int:
         """Numbers a prediction has, C."""
-        return len(self.classes) if self.kind is Kind.CLASSIFICATION else 1
+        return 1 if self.kind is Kind.REGRESSION else len(self.classes)
+
+    @property
+    def residues(self) -> bool:
+        """Whether there is a prediction for every residue."""
+        return self.level is Level.RESIDUE
+
+    @property
+    def sees_residues(self) -> bool:
+        """Whether the head takes residues, or a vector a sequence."""
+        return self.residues or self.pooling is Pooling.ATTENTION
 
 
 class Head(nn.Module):
-    """The network of a :class:`TaskSpec`: pooled [B, H] or residues [B, L, H] to raw outputs."""
+    """The network of a :class:`TaskSpec`.
+
+    It takes pooled sequences [B, H], or residues [B, L, H] that are zero beyond a sequence's end,
+    and gives raw outputs [B, C] or, at the level of residues, [B, L, C].
+    """
 
     def __init__(self, spec: TaskSpec) -> None:
         super().__init__()
@@ -109,13 +129,50 @@ class Head(nn.Module):
             ]
         self.layers = nn.Sequential(*layers)
         self.over_residues = spec.head is HeadKind.CONVOLUTION
+        pooled = spec.level is Level.SEQUENCE and spec.pooling is Pooling.ATTENTION
+        self.attention = nn.Linear(spec.input_size, 1) if pooled else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give [B, C] for [B, H], [B, L, C] for [B, L, H].
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Predict.
 
-        A convolution pads with zeros: residues beyond a sequence's end must be zero.
+        Parameters
+        ----------
+        x : Tensor
+            [B, H] or [B, L, H].
+        lengths : Tensor, optional
+            Residues of each sequence, [B]; all L where it is not given.
         """
-        return self.layers(x.mT).mT if self.over_residues else self.layers(x)
+        if self.attention is not None:
+            return self.layers(_attention_pool(x, self.attention(x)[..., 0], lengths))
+        if not self.over_residues:
+            return self.layers(x)
+        first, *between, last = self.layers
+        inner = first(x.mT)
+        for layer in between:
+            inner = layer(inner)
+        if lengths is not None:
+            # The bias has filled the padding; a sequence must not see how long its batch is.
+            inner = inner * _inside(lengths, x.shape[1])[:, None]
+        return last(inner).mT
+
+
+def _attention_pool(x: Tensor, scores: Tensor, lengths: Tensor | None) -> Tensor:
+    """Mean of residues [B, L, H] weighted by the softmax of scores [B, L]."""
+    if lengths is not None:
+        scores = scores.masked_fill(~_inside(lengths, x.shape[1]), -torch.inf)
+    return (scores.softmax(-1)[:, None] @ x)[:, 0]
+
+
+def _inside(lengths: Tensor, width: int) -> Tensor:
+    """Which places [B, L] are residues."""
+    return torch.arange(width, device=lengths.device) < lengths[:, None]
+
+
+def head_input(spec: TaskSpec, encoded: Encoded) -> list[Tensor]:
+    """What the head sees of each sequence: [H], or residues [L, H]; fp32."""
+    if spec.sees_residues:
+        return encoded.residues()
+    return list(getattr(encoded, spec.pooling.value)())
 
 
 @torch.inference_mode()
@@ -126,15 +183,21 @@ def predict(head: Head, spec: TaskSpec, encoded: Encoded) -> list[NDArray[np.flo
     -------
     list of array
         For each sequence [C] (level ``sequence``) or [L, C] (level ``residue``): probabilities of
-        the classes, or the number in the target's unit.
+        the classes (sum 1) or of the labels (each for itself), or the number in the target's unit.
     """
-    if spec.level is Level.SEQUENCE:
-        raw = list(head(encoded.mean()))
+    seen = head_input(spec, encoded)
+    if spec.sees_residues:
+        raw = [head(residues[None])[0] for residues in seen]
     else:
-        raw = [head(residues[None])[0] for residues in encoded.residues()]
+        raw = list(head(torch.stack(seen)))
+    return [in_unit(spec, outputs).cpu().numpy() for outputs in raw]
+
+
+def in_unit(spec: TaskSpec, raw: Tensor) -> Tensor:
+    """Turn raw outputs [..., C] into probabilities, or into the target's unit."""
     if spec.kind is Kind.CLASSIFICATION:
-        return [outputs.softmax(-1).cpu().numpy() for outputs in raw]
-    return [(outputs * spec.scale + spec.mean).cpu().numpy() for outputs in raw]
+        return raw.softmax(-1)
+    return raw.sigmoid() if spec.kind is Kind.MULTILABEL else raw * spec.scale + spec.mean
 
 
 def save_task(folder: Path, spec: TaskSpec, head: Head) -> None:
@@ -173,7 +236,8 @@ def load_task(folder: Path) -> tuple[TaskSpec, Head]:
 def _read_spec(path: Path) -> TaskSpec:
     try:
         raw = json.loads(path.read_text())
-        enums = {"level": Level, "kind": Kind, "head": HeadKind}
+        raw.setdefault("pooling", Pooling.MEAN.value)
+        enums = {"level": Level, "kind": Kind, "head": HeadKind, "pooling": Pooling}
         raw |= {key: kind(raw[key]) for key, kind in enums.items()}
         return TaskSpec(**{**raw, "classes": tuple(raw["classes"])})
     except (ValueError, KeyError, TypeError) as error:

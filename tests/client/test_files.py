@@ -12,7 +12,7 @@ import pytest
 from bionemo_ext.client import Prediction, Result
 from bionemo_ext.client.files import check_out, write_embeddings
 from bionemo_ext.client.prediction_files import write_predictions
-from bionemo_ext.contract import TaskInfo
+from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.errors import InputError
 
 HIDDEN = 4
@@ -97,9 +97,9 @@ def test_a_file_that_cannot_be_written_is_refused_early(tmp_path, name, reason):
         check_out(tmp_path / name, (".npz",))
 
 
-CLASSES = TaskInfo("fold", "residue", "classification", ("C", "E", "H"))
-PLACE = TaskInfo("place", "sequence", "classification", ("in", "out"))
-HEAT = TaskInfo("heat", "sequence", "regression")
+CLASSES = TaskInfo("fold", Level.RESIDUE, Kind.CLASSIFICATION, ("C", "E", "H"))
+PLACE = TaskInfo("place", Level.SEQUENCE, Kind.CLASSIFICATION, ("in", "out"))
+HEAT = TaskInfo("heat", Level.SEQUENCE, Kind.REGRESSION)
 
 
 def predictions(task: TaskInfo) -> list[Prediction]:

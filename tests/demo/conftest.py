@@ -10,9 +10,9 @@ import torch
 from bionemo_ext.client import Prediction, Result
 from bionemo_ext.client.files import write_embeddings
 from bionemo_ext.client.prediction_files import write_predictions
-from bionemo_ext.contract import TaskInfo
+from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.task import Head, HeadKind, Kind, Level, TaskSpec, predict, save_task
+from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, predict, save_task
 from bionemo_ext.sequences import Record
 
 RECORDS = [
@@ -56,7 +56,7 @@ def recorded(tmp_path, tiny_hf_folder):
     for spec in SPECS:
         head = Head(spec).eval()
         save_task(tmp_path / spec.name, spec, head)
-        info = TaskInfo(spec.name, spec.level.value, spec.kind.value, spec.classes)
+        info = TaskInfo(spec.name, spec.level, spec.kind, spec.classes)
         values = predict(head, spec, encoded)
         answers[spec.name] = tmp_path / f"{spec.name}.json"
         write_predictions(

@@ -2,8 +2,9 @@
 
 import pytest
 
+from bionemo_ext.contract import Kind, Level
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.task import Head, HeadKind, Kind, Level, TaskSpec, save_task
+from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, save_task
 
 
 @pytest.fixture

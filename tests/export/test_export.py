@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from bionemo_ext.contract import HOST, TaskInfo, encoder_endpoint, from_pbtxt, task_endpoint
+from bionemo_ext.contract import (
+    HOST,
+    Kind,
+    Level,
+    TaskInfo,
+    encoder_endpoint,
+    from_pbtxt,
+    task_endpoint,
+)
 from bionemo_ext.errors import CheckpointError, ConfigError, InputError
 from bionemo_ext.export import export, templates
 from bionemo_ext.inference.encoder import Encoder
@@ -28,7 +36,7 @@ def test_an_export_holds_all_it_needs(tiny_hf_folder, make_task, tmp_path):
     out = tmp_path / "out"
     endpoints = export(tiny_hf_folder, out, [make_task()], dtype="bfloat16")
     digest = Encoder.load(tiny_hf_folder).digest
-    info = TaskInfo("place", "sequence", "classification", ("in", "out"))
+    info = TaskInfo("place", Level.SEQUENCE, Kind.CLASSIFICATION, ("in", "out"))
     expected = [
         encoder_endpoint(64, 1022, [info], digest=digest, dtype="bfloat16"),
         task_endpoint(info, 1022),

@@ -1,15 +1,21 @@
 """The packed encoder equals transformers elementwise, whatever stands beside a sequence."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import MegatronBertConfig, MegatronBertForMaskedLM
 
 from bionemo_ext.errors import CheckpointError, SequenceError
+from bionemo_ext.huggingface import ESM1nvConfig, read_model, write_folder
+from bionemo_ext.huggingface.adapter import Adapter
+from bionemo_ext.huggingface.shapes import without_copies
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.packing import token_batches
-from bionemo_ext.sequences import ESM2
+from bionemo_ext.sequences import ESM1NV, ESM2
 
 proteins = st.lists(st.text("LAGVSERTIDPKQNFYMHWCXBUZO.-", min_size=1, max_size=40), min_size=1)
 
@@ -164,3 +170,78 @@ def test_a_folder_that_cannot_be_read_is_one_sentence(tiny_hf_folder, tmp_path, 
     with pytest.raises(CheckpointError, match=told) as caught:
         Encoder.load(spoil(tiny_hf_folder, tmp_path / "spoilt", change))
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def esm1nv_folder(tmp_path_factory):
+    torch.manual_seed(5)
+    config = ESM1nvConfig(layers=3, hidden=48, heads=4, max_positions=514)
+    model = MegatronBertForMaskedLM(MegatronBertConfig(**config.huggingface())).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    folder = tmp_path_factory.mktemp("esm1nv")
+    state = {k: v.contiguous() for k, v in model.state_dict().items()}
+    state["bert.embeddings.token_type_embeddings.weight"].zero_()
+    model.load_state_dict(state)
+    state = without_copies(state, "esm1nv")
+    write_folder(folder, config, state)
+    return folder, model
+
+
+def test_esm1nv_equals_transformers(esm1nv_folder):
+    folder, model = esm1nv_folder
+    sequences = ["MKTVRQG", "A", "ACDEFGHIKLMNPQRSTVWY" * 3, "G" * 512]
+    encoder = Encoder.load(folder)
+    encoded = encoder.encode(sequences)
+    for sequence, ours in zip(sequences, encoded.residues(), strict=True):
+        tokens = torch.from_numpy(ESM1NV.encode(sequence))[None]
+        with torch.no_grad():
+            theirs = model.bert(tokens).last_hidden_state[0, 1:-1]
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+def test_esm1nv_has_no_contacts_and_at_most_512_residues(esm1nv_folder):
+    encoder = Encoder.load(esm1nv_folder[0])
+    with pytest.raises(CheckpointError, match="no contact head"):
+        encoder.contacts("MKTVRQG")
+    with pytest.raises(SequenceError, match="1 to 512 residues"):
+        encoder.encode(["A" * 513])
+
+
+@pytest.mark.parametrize("parts", [("query", "key", "value"), ("value",)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_adapter_beside_the_weights_equals_one_in_them(tiny_hf_folder, parts, shared):
+    config, state = read_model(tiny_hf_folder)
+    generator = torch.Generator().manual_seed(3)
+    random = partial(torch.randn, generator=generator)
+    tensors, merged = {}, dict(state)
+    common = random(4, config.hidden)
+    for layer in range(config.layers):
+        prefix = f"esm.encoder.layer.{layer}"
+        for name in [*(f"attention.self.{part}" for part in parts), "output.dense"]:
+            weight = f"{prefix}.{name}.weight"
+            rows, columns = state[weight].shape
+            a = common if shared and "self" in name else random(4, columns)
+            b = 0.05 * random(rows, 4)
+            tensors[f"{prefix}.{name}"] = (a, b)
+            merged[weight] = state[weight] + 2.0 * b @ a
+    base = Encoder.load(tiny_hf_folder)
+    apart = base.adapted(Adapter(4, 8.0, tensors, base.digest))
+    together = Encoder(config, merged, torch.float32)
+    sequences = ["MKTVRQGACD", "ACDEFGHIKLMNPQRSTVWY" * 5]
+    ours, theirs = apart.encode(sequences).hidden, together.encode(sequences).hidden
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    assert (ours - base.encode(sequences).hidden).abs().max() > 0.01
+    assert apart._weights is base._weights  # held once
+
+
+def test_an_adapter_that_does_not_fit_is_refused(tiny_hf_folder):
+    base = Encoder.load(tiny_hf_folder)
+    name = "esm.encoder.layer.0.output.dense"
+    pair = (torch.ones(2, 5), torch.ones(64, 2))
+    with pytest.raises(CheckpointError, match="maps 5 to 64 numbers"):
+        base.adapted(Adapter(2, 2.0, {name: pair}))
+    with pytest.raises(CheckpointError, match=r"changes lm_head\.dense, which is no linear map"):
+        base.adapted(Adapter(2, 2.0, {"lm_head.dense": pair}))
+    with pytest.raises(CheckpointError, match="trained on another encoder"):
+        base.adapted(Adapter(2, 2.0, {}, "ab" * 32))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from bionemo_ext.contract import Kind, Level
 from bionemo_ext.errors import CheckpointError
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.task import Head, HeadKind, Kind, Level, TaskSpec, load_task, predict
+from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, load_task, predict
 from bionemo_ext.inference.task import save_task as save
 
 SPECS = {

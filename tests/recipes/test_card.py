@@ -11,9 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bionemo_ext.contract import Kind, Level
 from bionemo_ext.errors import CheckpointError
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.task import Head, HeadKind, Kind, Level, TaskSpec, save_task
+from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, save_task
 from bionemo_ext.recipes.card import card_folder, describe, record_run, write_card
 from bionemo_ext.recipes.card.curve import sparkline
 from bionemo_ext.recipes.card.tasks import bonett_wright, wilson

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from bionemo_ext.client import Client
+from bionemo_ext.contract import Kind, Level
 from bionemo_ext.export import export
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.task import Head, HeadKind, Kind, Level, TaskSpec, save_task
+from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, save_task
 from bionemo_ext.serving import LocalServer
 
 SPECS = (

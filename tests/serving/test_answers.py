@@ -6,9 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bionemo_ext.contract import Kind, Level
 from bionemo_ext.errors import SequenceError
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.task import Head, HeadKind, Kind, Level, TaskSpec
+from bionemo_ext.inference.task import Head, HeadKind, TaskSpec
 from bionemo_ext.serving.answers import Answerer, Ask
 
 RESIDUE = TaskSpec(
