@@ -93,7 +93,7 @@ def score(
     The macro F1 is averaged over the classes that truth or predictions have, as scikit-learn does
     for classes. A correlation with a constant side is 0.
     """
-    protein, true, raw = _labels(level, kind, truth, predicted)
+    protein, true, raw = counted_labels(level, kind, truth, predicted)
     if kind is Kind.CLASSIFICATION:
         guessed = raw.argmax(1)
         values, class_f1 = _classification(true, guessed, raw.shape[1])
@@ -114,13 +114,33 @@ def score(
     return Scores(values, intervals, class_f1)
 
 
-def _labels(
+def counted_labels(
     level: Level,
     kind: Kind,
     truth: Sequence[NDArray[np.generic]],
     predicted: Sequence[NDArray[np.floating]],
 ) -> tuple[NDArray[np.int64], NDArray[np.generic], NDArray[np.float64]]:
-    """Labels that count: whose they are [M], truth [M] or [M, C], prediction [M, C]."""
+    """Gather the labels that count.
+
+    Parameters
+    ----------
+    level, kind, truth, predicted
+        As :func:`score` takes them.
+
+    Returns
+    -------
+    protein : array [M]
+        Whose label it is; numbers from 0 without a gap, ascending.
+    truth : array [M] or [M, C]
+        Class number, labels or number.
+    predicted : array [M, C]
+        Probabilities, or a number [M, 1].
+
+    Raises
+    ------
+    DataError
+        As :func:`score`.
+    """
     if len(truth) != len(predicted):
         raise DataError(f"{len(predicted)} predictions for {len(truth)} proteins")
     if level is Level.SEQUENCE:
