@@ -144,7 +144,7 @@ def counted_labels(
     if len(truth) != len(predicted):
         raise DataError(f"{len(predicted)} predictions for {len(truth)} proteins")
     if level is Level.SEQUENCE:
-        truth, predicted = [x[None] for x in truth], [x[None] for x in predicted]
+        truth, predicted = ([np.asarray(x)[None] for x in side] for side in (truth, predicted))
     for number, (true, raw) in enumerate(zip(truth, predicted, strict=True), start=1):
         expected = true.shape if kind is Kind.MULTILABEL else (*true.shape, raw.shape[-1])
         if raw.shape != expected:
