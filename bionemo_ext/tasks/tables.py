@@ -1,0 +1,97 @@
+"""Labels in CSV and TSV files, under any column names."""
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from bionemo_ext.errors import DataError
+from bionemo_ext.tasks.examples import Example, Row, clean, part_of
+from bionemo_ext.tasks.places import Place, opened
+
+_DELIMITERS = ",\t;"
+# Other people's names of the column: without it sets are drawn, which must not happen unnoticed.
+_SET_NAMES = ("split", "stage", "partition", "subset", "fold")
+# A number a residue makes a cell longer than the default of 131,072 characters.
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table are called.
+
+    Parameters
+    ----------
+    sequence : str
+        One-letter residues.
+    target : str
+        The label; of a FASTA header the attribute.
+    set : str, optional
+        ``train``, ``validation`` or ``test``; without such a column sets are drawn.
+    validation : str, optional
+        ``True`` at training rows that are for validation.
+    """
+
+    sequence: str = "sequence"
+    target: str = "target"
+    set: str | None = "set"
+    validation: str | None = "validation"
+
+
+def read_table(place: Place, columns: Columns) -> Iterator[Row]:
+    """Read a table with a header; comma, tab or semicolon, whichever the header has most of.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or a row has another number of cells, no label, a wrong letter or
+        a wrong set; names the line.
+    """
+    with opened(place) as text:
+        header = text.readline()
+        delimiter = max(_DELIMITERS, key=header.count)
+        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+        if not any(names):
+            raise DataError(f"{place} is empty; a line of column names is needed")
+        _check_columns(names, columns, f"{place} line 1")
+        reader = csv.reader(text, delimiter=delimiter)
+        try:
+            for cells in reader:
+                if cells:
+                    number = reader.line_num + 1
+                    yield _row(cells, names, columns, f"line {number}", place)
+        except csv.Error as error:
+            raise DataError(f"{place} line {reader.line_num + 1} cannot be read: {error}") from None
+
+
+def _row(cells: list[str], names: list[str], columns: Columns, line: str, place: Place) -> Row:
+    where = f"{place} {line}"
+    if len(cells) != len(names):
+        raise DataError(f"{where} has {len(cells)} cells, its header has {len(names)}")
+    row = dict(zip(names, cells, strict=True))
+    part = None
+    if columns.set in row:
+        part = part_of(row[columns.set], row.get(columns.validation or ""), where)
+    sequence = clean(row[columns.sequence], line, where)
+    return Row(part, Example(line, where, sequence, row[columns.target].strip()))
+
+
+def _check_columns(names: Sequence[str], columns: Columns, where: str) -> None:
+    if repeated := {name for name in names if name and names.count(name) > 1}:
+        raise DataError(f"{where} has the column {sorted(repeated)[0]!r} twice")
+    defaults = Columns()
+    for key, wanted in vars(columns).items():
+        if wanted is None or wanted in names:
+            continue
+        lowered = {name.lower(): name for name in names}
+        near = get_close_matches(wanted.lower(), lowered, n=1, cutoff=0.75)
+        if key == "set":
+            near += [name for name in _SET_NAMES if name in lowered]
+        # The two columns that a table may lack: a misspelt one must not pass for none.
+        optional = key in ("set", "validation") and wanted == getattr(defaults, key)
+        if optional and not near:
+            continue
+        found = lowered[near[0]] if near else None
+        hint = f"; is it {found!r} (columns.{key}={found})?" if near else f" (columns.{key}=...)"
+        raise DataError(f"{where} has no column {wanted!r} but {', '.join(names)}{hint}")
