@@ -65,7 +65,7 @@ def result_figure(
 
 
 def score_text(scores: Scores, metric: str) -> str:
-    """Tell a score and, where there is one, its interval, as ``MCC 0.482 (95%: 0.470 to 0.495)``."""
+    """Tell a score and any interval, as ``MCC 0.482 (95%: 0.470 to 0.495)``."""
     text = f"{METRIC_NAMES[metric]} {scores.values[metric]:.3f}"
     if metric in scores.intervals:
         low, high = scores.intervals[metric]
