@@ -50,8 +50,8 @@ class LabelledSet:
     train, validation, test : list of Example
         The parts.
     unlabelled : int
-        Proteins of the files that have no label and so take no part: sequences that a split does
-        not name, or DeepLoc's of unknown kind.
+        Proteins of the files that take no part: sequences that a split does not name, rows
+        without a set in a published table, DeepLoc's of unknown kind.
     drawn : tuple of str
         Parts that the files do not mark and that were drawn by sequence.
     """
@@ -71,6 +71,13 @@ class LabelledSet:
     def parts(self) -> dict[str, list[Example]]:
         """The parts by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+@dataclass
+class Unlabelled:
+    """Counts the proteins that take no part while files are read."""
+
+    count: int = 0
 
 
 class Row(NamedTuple):

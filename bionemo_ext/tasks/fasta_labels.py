@@ -7,12 +7,11 @@ membrane (M), soluble (S) or unknown (U), and whether the protein is of the test
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from bionemo_ext.contract import Kind, Level
 from bionemo_ext.errors import DataError
-from bionemo_ext.tasks.examples import Example, Row, clean, part_of
+from bionemo_ext.tasks.examples import Example, Row, Unlabelled, clean, part_of
 from bionemo_ext.tasks.places import MASKS, SEQUENCES, Place, companion, opened
 
 _ATTRIBUTE = re.compile(r"(\w+)=(\S*)")
@@ -28,13 +27,6 @@ class LabelRecord(NamedTuple):
     name: str
     header: str
     lines: list[str]
-
-
-@dataclass
-class Unlabelled:
-    """Counts the proteins that are left out for want of a label."""
-
-    count: int = 0
 
 
 def read_headers(place: Place, target: str, unlabelled: Unlabelled) -> Iterator[Row]:

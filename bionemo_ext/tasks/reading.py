@@ -19,8 +19,8 @@ from pathlib import Path
 from bionemo_ext.contract import Kind, Level
 from bionemo_ext.errors import DataError
 from bionemo_ext.tasks.drawing import draw
-from bionemo_ext.tasks.examples import LabelledSet, Row, join
-from bionemo_ext.tasks.fasta_labels import Unlabelled, read_headers, read_pair
+from bionemo_ext.tasks.examples import LabelledSet, Row, Unlabelled, join
+from bionemo_ext.tasks.fasta_labels import read_headers, read_pair
 from bionemo_ext.tasks.places import (
     SEQUENCES,
     Place,
@@ -47,7 +47,7 @@ def read_labelled(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
     seed: int = 42,
-    repeats: bool = False,
+    as_published: bool = False,
 ) -> LabelledSet:
     """Read a labelled set, of any of the shapes above.
 
@@ -69,9 +69,10 @@ def read_labelled(
         Share of all sequences that tests where the files mark no sets at all.
     seed : int
         Which sequences those are.
-    repeats : bool
-        Take a record of a label file that stands twice with the same labels as two examples, as
-        some of FLIP's bind splits need it.
+    as_published : bool
+        Take what FLIP's own archives have and a user's file should not: a record that stands
+        twice with the same labels is two examples (bind), and a row with an empty set takes no
+        part (aav).
 
     Returns
     -------
@@ -84,7 +85,7 @@ def read_labelled(
         Names the file and the line or record, and what is wrong with it.
     """
     unlabelled = Unlabelled()
-    rows = _rows(path, level, kind, split, columns or Columns(), unlabelled, repeats)
+    rows = _rows(path, level, kind, split, columns or Columns(), unlabelled, as_published)
     parts = join(_checked(row, level, kind) for row in rows)
     drawn: list[str] = []
     if None in parts:
@@ -121,7 +122,7 @@ def _rows(
     split: str | None,
     columns: Columns,
     unlabelled: Unlabelled,
-    repeats: bool,
+    as_published: bool,
 ) -> Iterator[Row]:
     if path.is_file() and path.suffix.lower() != ".zip":
         if split is not None:
@@ -134,9 +135,11 @@ def _rows(
     if split is None and (named := _named_parts(files)):
         return _parts(named, columns, unlabelled)
     labels = _choose(files, split, path)
-    if is_table(labels) or companion(folder, SEQUENCES) is None:
-        return _file(labels, columns, unlabelled)
-    return read_pair(folder, labels, level, kind, unlabelled, repeats=repeats)
+    if is_table(labels):
+        return read_table(labels, columns, unlabelled if as_published else None)
+    if companion(folder, SEQUENCES) is None:
+        return read_headers(labels, columns.target, unlabelled)
+    return read_pair(folder, labels, level, kind, unlabelled, repeats=as_published)
 
 
 def _choose(files: dict[str, Place], split: str | None, path: Path) -> Place:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from bionemo_ext.errors import DataError
-from bionemo_ext.tasks.examples import Example, Row, clean, part_of
+from bionemo_ext.tasks.examples import Example, Row, Unlabelled, clean, part_of
 from bionemo_ext.tasks.places import Place, opened
 
 _DELIMITERS = ",\t;"
 # Other people's names of the column: without it sets are drawn, which must not happen unnoticed.
 _SET_NAMES = ("split", "stage", "partition", "subset", "fold")
+_EMPTY = frozenset({"", "nan"})
 # A number a residue makes a cell longer than the default of 131,072 characters.
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
@@ -39,8 +40,19 @@ class Columns:
     validation: str | None = "validation"
 
 
-def read_table(place: Place, columns: Columns) -> Iterator[Row]:
+def read_table(
+    place: Place, columns: Columns, without_set: Unlabelled | None = None
+) -> Iterator[Row]:
     """Read a table with a header; comma, tab or semicolon, whichever the header has most of.
+
+    Parameters
+    ----------
+    place : Place
+        The file.
+    columns : Columns
+        Names of its columns.
+    without_set : Unlabelled, optional
+        Told of rows whose set is empty, which are left out then; else they are refused.
 
     Raises
     ------
@@ -58,18 +70,24 @@ def read_table(place: Place, columns: Columns) -> Iterator[Row]:
         reader = csv.reader(text, delimiter=delimiter)
         try:
             for cells in reader:
-                if cells:
-                    number = reader.line_num + 1
-                    yield _row(cells, names, columns, f"line {number}", place)
+                if not cells:
+                    continue
+                line = f"line {reader.line_num + 1}"
+                if len(cells) != len(names):
+                    raise DataError(
+                        f"{place} {line} has {len(cells)} cells, its header has {len(names)}"
+                    )
+                row = dict(zip(names, cells, strict=True))
+                if without_set is not None and row.get(columns.set or "", "-").lower() in _EMPTY:
+                    without_set.count += 1
+                else:
+                    yield _example(row, columns, line, place)
         except csv.Error as error:
             raise DataError(f"{place} line {reader.line_num + 1} cannot be read: {error}") from None
 
 
-def _row(cells: list[str], names: list[str], columns: Columns, line: str, place: Place) -> Row:
+def _example(row: dict[str, str], columns: Columns, line: str, place: Place) -> Row:
     where = f"{place} {line}"
-    if len(cells) != len(names):
-        raise DataError(f"{where} has {len(cells)} cells, its header has {len(names)}")
-    row = dict(zip(names, cells, strict=True))
     part = None
     if columns.set in row:
         part = part_of(row[columns.set], row.get(columns.validation or ""), where)
