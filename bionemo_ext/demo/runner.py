@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bionemo_ext.contract import Level
 from bionemo_ext.demo.checks import (
     Difference,
     Training,
@@ -25,7 +26,7 @@ from bionemo_ext.demo.steps import Served, Steps
 from bionemo_ext.errors import InputError
 from bionemo_ext.resources import data_path
 from bionemo_ext.sequences import Record
-from bionemo_ext.tasks.labels import read_labelled
+from bionemo_ext.tasks.reading import read_labelled
 
 _TASKS = ("capsid", "accessibility")
 _HOST = "127.0.0.1"
@@ -106,8 +107,8 @@ def _make_folder(out: Path, keep: bool) -> None:
 
 def _test_proteins() -> tuple[list[Record], dict[str, str]]:
     """Test proteins of both tasks, and the residue labels of those that have them."""
-    capsid = read_labelled(data_path("capsid.csv"), residues=False).test
-    accessibility = read_labelled(data_path("accessibility"), residues=True).test
+    capsid = read_labelled(data_path("capsid.csv"), level=Level.SEQUENCE).test
+    accessibility = read_labelled(data_path("accessibility"), level=Level.RESIDUE).test
     records = [Record(f"capsid_{i:03d}", example.sequence) for i, example in enumerate(capsid, 1)]
     labels = {}
     for example in accessibility:

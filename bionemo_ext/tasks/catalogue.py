@@ -190,8 +190,9 @@ _TASKS = (
         "packaging fitness of adeno-associated virus capsids",
         "two_vs_many",
         {
-            "des_mut": _counted(201426, None, 82583),
-            "mut_des": _counted(82583, None, 201426),
+            # Paper and repository do not agree which of the two trains on 82,583.
+            "des_mut": Split(),
+            "mut_des": Split(),
             "one_vs_many": _counted(1170, None, 81413),
             "two_vs_many": _counted(31807, None, 50776),
             "seven_vs_many": _counted(70002, None, 12581),
