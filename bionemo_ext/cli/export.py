@@ -20,6 +20,9 @@ def export(
     dtype: Annotated[
         Literal["float32", "bfloat16"], typer.Option(help="Precision that the server computes in.")
     ] = "float32",
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Merge a task's adapter into weights of its own.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary.")] = False,
 ) -> None:
@@ -30,7 +33,7 @@ def export(
     with needs("serve"):
         from bionemo_ext.export import export as write
 
-    endpoints = write(source, out, task or [], dtype=dtype, force=force)
+    endpoints = write(source, out, task or [], dtype=dtype, merge=merge, force=force)
     names = [endpoint.name for endpoint in endpoints]
     if as_json:
         typer.echo(json.dumps({"out": str(out), "endpoints": names}))

@@ -11,17 +11,20 @@ def finetune(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print the result for machines."),
 ) -> None:
-    """Train a task on a frozen encoder, and the same head on one-hot residues beside it.
+    """Train a task on a frozen encoder, with adapters (mode=lora) or with all weights (mode=full).
 
-    encoder= is a Hugging Face folder or a pretraining run, task= a file of conf/task, and out=
-    gets task.json, head.safetensors and result.json.
+    encoder= is a Hugging Face folder or a pretraining run, task= a file of conf/task or your own
+    my.yaml, and out= gets the task's weights, result.json, predictions.parquet and pictures.
     """
     from bionemo_ext.recipes.quiet import quieten
 
     quieten()
-    from bionemo_ext.recipes.finetune import run
+    from bionemo_ext.cli.bars import bar
+    from bionemo_ext.recipes.finetune.run import run
 
-    result = run(overrides or [])
+    result = run(overrides or [], bar)
+    if not result:  # a rank, of which the launcher tells
+        return
     if as_json:
         typer.echo(json.dumps(result))
         return
@@ -34,5 +37,14 @@ def finetune(
         ("test", "encoder"), ("one_hot", "one-hot"), ("majority", "majority"), ("mean", "mean")
     ):  # fmt: skip
         if name in result:
-            scores = "  ".join(f"{metric} {value:.3f}" for metric, value in result[name].items())
+            intervals = result["intervals"] if name == "test" else {}
+            scores = "  ".join(
+                _score(metric, value, intervals.get(metric))
+                for metric, value in result[name].items()
+            )
             typer.echo(f"  {label:<9} {scores}")
+
+
+def _score(metric: str, value: float, interval: tuple[float, float] | None) -> str:
+    spread = f" (95%: {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    return f"{metric} {value:.3f}{spread}"

@@ -24,6 +24,7 @@ from bionemo_ext.huggingface.tensors import (
     load_torch,
     save_tensors,
     weight_files,
+    weights_digest,
 )
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "read_model",
     "save_tensors",
     "weight_files",
+    "weights_digest",
     "write_adapter",
     "write_folder",
 ]

@@ -1,5 +1,6 @@
 """Files of named tensors, whole or in shards, and the comparison of their names."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,6 +45,22 @@ def weight_files(folder: Path) -> list[Path]:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder / name} is missing, which {found.name} names")
     return [folder / name for name in names]
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of a folder's weights as they lie on the disk: by it models are told apart.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`weight_files`.
+    """
+    digest = hashlib.sha256()
+    for path in weight_files(folder):
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def load_weights(folder: Path, on_bytes: OnBytes | None = None) -> State:

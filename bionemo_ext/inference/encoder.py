@@ -5,7 +5,6 @@ V vocabulary, r rank of an adapter.
 """
 
 import copy
-import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -23,6 +22,7 @@ from bionemo_ext.huggingface import (
     State,
     inverse_frequencies,
     read_model,
+    weights_digest,
 )
 from bionemo_ext.huggingface.adapter import Adapter
 from bionemo_ext.inference.low_rank import LowRank, low_rank_maps
@@ -107,11 +107,10 @@ class Encoder:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the weights' file: what a task head was trained on."""
+        """SHA-256 of the weights' file: what a task's head was trained on."""
         if self.folder is None:
             raise ValueError("an encoder that was not loaded from a folder has no digest")
-        with (self.folder / "model.safetensors").open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return weights_digest(self.folder)
 
     def encode(self, sequences: Sequence[str]) -> Encoded:
         """Encode clean sequences in one pass.

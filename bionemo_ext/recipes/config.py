@@ -32,7 +32,8 @@ def compose(name: str, overrides: Sequence[str], schema: type[T], folder: Path |
     name : str
         The command's file in ``conf/``, for example ``pretrain``.
     overrides : sequence of str
-        ``group=choice`` words choose files; ``key=value`` words change values, whatever the files
+        ``group=choice`` words choose files, of ``conf/`` or, with the ending ``.yaml``, the
+        user's own; ``key=value`` words change values, whatever the files
         say. A value is YAML, but where the key takes text it is the text as it stands. Of two words
         for the same key the later wins.
     schema : type
@@ -54,10 +55,13 @@ def compose(name: str, overrides: Sequence[str], schema: type[T], folder: Path |
     try:
         groups = _groups(folder / f"{name}.yaml")
         words = [_split(word) for word in overrides]
-        choices = {key: _choice(folder / key, value) for key, value in words if key in groups}
+        chosen = {key: value for key, value in words if key in groups}
+        own = {key: _own_file(value) for key, value in chosen.items() if _is_file_name(value)}
+        choices = [_choice(folder / k, value) for k, value in chosen.items() if k not in own]
         with initialize_config_dir(str(folder), version_base="1.3"):
-            composed = hydra_compose(name, list(choices.values()))
+            composed = hydra_compose(name, choices)
         OmegaConf.set_struct(composed, False)
+        composed.update(own)
         for key, value in words:
             if key not in groups:
                 _set(composed, key, value, hint_of(schema, key))
@@ -86,6 +90,21 @@ def _split(word: str) -> tuple[str, str]:
     if found is None:
         raise ConfigError(f"{word!r} is not of the form key=value")
     return found[1], found[2]
+
+
+def _is_file_name(choice: str) -> bool:
+    return Path(choice).suffix in (".yaml", ".yml")
+
+
+def _own_file(name: str) -> DictConfig:
+    try:
+        loaded = OmegaConf.load(name)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise ConfigError(f"the file {name} cannot be read: {reason}") from None
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"the file {name} does not hold keys and values")
+    return loaded
 
 
 def _choice(group: Path, choice: str) -> str:

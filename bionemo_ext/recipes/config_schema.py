@@ -73,6 +73,8 @@ def check_limits(settings: Any, path: str = "") -> None:
         if is_dataclass(value):
             check_limits(value, f"{key}.")
         low, high = one.metadata.get("low"), one.metadata.get("high")
+        if value is None:
+            continue
         if low is not None and not value >= low:
             raise ConfigError(f"{key} is {value}, but it must be at least {low}")
         if high is not None and not value <= high:

@@ -14,7 +14,8 @@ from bionemo_ext.contract import LENGTH, POOLINGS, RESIDUES, position_name
 from bionemo_ext.errors import SequenceError
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.packing import Encoded
-from bionemo_ext.inference.task import Head, TaskSpec, predict
+from bionemo_ext.inference.predictor import Predictor
+from bionemo_ext.inference.task import predict
 from bionemo_ext.sequences import clean_sequence
 from bionemo_ext.sequences.policy import refuse_long
 
@@ -30,14 +31,15 @@ class Ask:
 
 
 class Answerer:
-    """An encoder with the heads of its tasks.
+    """An encoder with its tasks.
 
     Parameters
     ----------
     encoder : Encoder
-        What every output comes from.
-    heads : mapping of str to (TaskSpec, Head)
-        Tasks by the name of their output.
+        What embeddings come from.
+    tasks : mapping of str to Predictor
+        By the name of their output. Those on one encoder share its pass; a task that adapted or
+        trained its encoder has a pass of its own.
     max_residues : int
         Residues a sequence may have.
     max_tokens : int
@@ -47,12 +49,12 @@ class Answerer:
     def __init__(
         self,
         encoder: Encoder,
-        heads: Mapping[str, tuple[TaskSpec, Head]],
+        tasks: Mapping[str, Predictor],
         max_residues: int,
         max_tokens: int,
     ) -> None:
         self.encoder = encoder
-        self.heads = heads
+        self.tasks = tasks
         self.max_residues = max_residues
         self.max_tokens = max_tokens
 
@@ -92,23 +94,34 @@ class Answerer:
         return sequences
 
     def _encode(self, wanted: Mapping[str, set[str]]) -> dict[str, dict[str, Array]]:
-        found: dict[str, dict[str, Array]] = {}
-        sequences = list(wanted)
-        for indices, encoded in self.encoder.embed(sequences, self.max_tokens):
-            batch = [sequences[index] for index in indices]
-            for name in set().union(*(wanted[sequence] for sequence in batch)):
-                for sequence, row in zip(batch, self._rows(name, encoded), strict=True):
-                    if name in wanted[sequence]:
-                        found.setdefault(sequence, {})[name] = row
+        found: dict[str, dict[str, Array]] = {sequence: {} for sequence in wanted}
+        for encoder, names in self._by_encoder(set().union(*wanted.values())):
+            sequences = [sequence for sequence, outputs in wanted.items() if outputs & names]
+            for indices, encoded in encoder.embed(sequences, self.max_tokens):
+                batch = [sequences[index] for index in indices]
+                for name in names.intersection(set().union(*(wanted[s] for s in batch))):
+                    for sequence, row in zip(batch, self._rows(name, encoded), strict=True):
+                        if name in wanted[sequence]:
+                            found[sequence][name] = row
         return found
+
+    def _by_encoder(self, names: set[str]) -> list[tuple[Encoder, set[str]]]:
+        """Which outputs one pass of an encoder gives, of those that are wanted."""
+        encoders = {id(self.encoder): self.encoder}
+        encoders |= {id(task.encoder): task.encoder for task in self.tasks.values()}
+        groups: dict[int, set[str]] = {}
+        for name in names:
+            encoder = self.tasks[name].encoder if name in self.tasks else self.encoder
+            groups.setdefault(id(encoder), set()).add(name)
+        return [(encoders[key], group) for key, group in groups.items()]
 
     def _rows(self, name: str, encoded: Encoded) -> Iterable[Array]:
         if name == RESIDUES:
             return [_numpy(rows) for rows in encoded.residues()]
         if name in POOLINGS:
             return _numpy(getattr(encoded, name)())
-        spec, head = self.heads[name]
-        return predict(head, spec, encoded)
+        task = self.tasks[name]
+        return predict(task.head, task.spec, encoded)
 
 
 def _reply(

@@ -11,7 +11,7 @@ import triton_python_backend_utils as pb_utils
 from bionemo_ext.contract import ENCODER_FOLDER, SEQUENCE, TASKS_FOLDER
 from bionemo_ext.errors import SequenceError
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.task import load_task
+from bionemo_ext.inference.predictor import open_task
 from bionemo_ext.serving.answers import Answerer, Ask
 
 
@@ -19,15 +19,15 @@ class EncoderModel:
     """Triton's ``TritonPythonModel`` of ``esm2_embed``."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the encoder and the heads that lie beside it."""
+        """Load the encoder and the tasks that lie beside it."""
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         folder = Path(args["model_repository"], args["model_version"])
         encoder = Encoder.load(folder / ENCODER_FOLDER, parameters["dtype"], "cpu")
-        heads = {path.name: load_task(path) for path in sorted((folder / TASKS_FOLDER).glob("*"))}
+        folders = sorted((folder / TASKS_FOLDER).glob("*"))
         self._answerer = Answerer(
             encoder,
-            heads,
+            {path.name: open_task(path, encoder) for path in folders},
             int(parameters["max_residues"]),
             int(parameters["max_tokens_per_pass"]),
         )

@@ -99,7 +99,7 @@ def test_a_task_a_residue_is_learnt_and_repeats(tiny_hf_folder, residue_set, tmp
     [
         (("test.\n", ""), ""),
         (("small,test", "strange,test"), "class 'strange', which no training example has"),
-        (("oily", "small"), "all of class"),
+        (("oily", "small"), "all of the class"),
     ],
 )
 def test_bad_labels(tiny_hf_folder, sequence_set, tmp_path, change, told):

@@ -8,22 +8,35 @@ from hypothesis import strategies as st
 
 from bionemo_ext.contract import Kind, Level
 from bionemo_ext.errors import SequenceError
+from bionemo_ext.huggingface.adapter import Adapter
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.task import Head, HeadKind, TaskSpec
+from bionemo_ext.inference.predictor import Predictor
+from bionemo_ext.inference.task import Head, HeadKind, Pooling, TaskSpec
 from bionemo_ext.serving.answers import Answerer, Ask
 
 RESIDUE = TaskSpec(
     "fold", Level.RESIDUE, Kind.CLASSIFICATION, ("C", "E", "H"), HeadKind.CONVOLUTION, 64, 8
 )
 SEQUENCE = TaskSpec("heat", Level.SEQUENCE, Kind.REGRESSION, (), HeadKind.MLP, 64, 8)
-OUTPUTS = ("mean", "cls", "max", "residues", "length", "fold", "heat")
+PLACE = TaskSpec(
+    "place", Level.SEQUENCE, Kind.MULTILABEL, ("in", "out"), HeadKind.LINEAR, 64, 0,
+    pooling=Pooling.ATTENTION,
+)  # fmt: skip
+OUTPUTS = ("mean", "cls", "max", "residues", "length", "fold", "heat", "place")
 
 
 @pytest.fixture(scope="module")
 def answerer(tiny_hf_folder):
     torch.manual_seed(2)
-    heads = {spec.name: (spec, Head(spec).eval()) for spec in (RESIDUE, SEQUENCE)}
-    return Answerer(Encoder.load(tiny_hf_folder), heads, max_residues=40, max_tokens=64)
+    encoder = Encoder.load(tiny_hf_folder)
+    name = "esm.encoder.layer.1.output.dense"
+    pair = (torch.randn(2, encoder.config.ffn), torch.randn(encoder.hidden_size, 2))
+    encoders = {"heat": encoder.adapted(Adapter(2, 2.0, {name: pair}))}
+    tasks = {
+        spec.name: Predictor(spec, Head(spec).eval(), encoders.get(spec.name, encoder))
+        for spec in (RESIDUE, SEQUENCE, PLACE)
+    }
+    return Answerer(encoder, tasks, max_residues=40, max_tokens=64)
 
 
 proteins = st.text("ACDEFGHIKLMNPQRSTVWYX", min_size=1, max_size=40)
@@ -90,9 +103,24 @@ def test_a_pass_stays_within_its_tokens(answerer, monkeypatch):
 
 
 def test_bfloat16_answers_in_fp32_and_near(tiny_hf_folder, answerer):
-    low = Answerer(Encoder.load(tiny_hf_folder, "bfloat16"), answerer.heads, 40, 64)
+    low = Answerer(Encoder.load(tiny_hf_folder, "bfloat16"), answerer.tasks, 40, 64)
     ask = Ask([b"MKTVRQGLLL", b"ACDEFG"], frozenset(OUTPUTS))
     (exact,), (rounded,) = answerer.answer([ask]), low.answer([ask])
     for name, array in rounded.items():
         assert array.dtype == exact[name].dtype
         np.testing.assert_allclose(array, exact[name], rtol=0, atol=0.1)
+
+
+def test_tasks_on_one_encoder_share_its_pass(answerer, monkeypatch):
+    passes = []
+    embed = Encoder.embed
+
+    def counted(self, sequences, max_tokens=4096):
+        passes.append(list(sequences))
+        return embed(self, sequences, max_tokens)
+
+    monkeypatch.setattr(Encoder, "embed", counted)
+    answerer.answer([Ask([b"MKTVRQG"], frozenset({"fold", "place", "mean", "residues"}))])
+    assert passes == [["MKTVRQG"]]
+    answerer.answer([Ask([b"MKTVRQG"], frozenset({"fold", "heat"}))])
+    assert passes[1:] == [["MKTVRQG"]] * 2  # the adapted encoder has a pass of its own

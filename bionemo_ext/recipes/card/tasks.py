@@ -1,13 +1,12 @@
 """Measured results of tasks that were fine-tuned on a model and lie beside it."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bionemo_ext.huggingface import weight_files
+from bionemo_ext.huggingface import weights_digest
 
 _Z = 1.959964  # of a 95% interval
 
@@ -34,7 +33,7 @@ def task_facts(folder: Path, run: Path | None = None) -> list[dict[str, Any]]:
         spec, result = _read(place / "task.json"), _read(place / "result.json")
         if not spec.get("encoder_digest") or not isinstance(result.get("test"), dict):
             continue
-        digest = digest or _digest(folder)
+        digest = digest or weights_digest(folder)
         if spec["encoder_digest"] == digest:
             found[place.name] = _facts(result)
     return [found[name] for name in sorted(found)]
@@ -56,13 +55,6 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _digest(folder: Path) -> str:
-    """SHA-256 of the weights' file, as a task head remembers it."""
-    files = weight_files(folder)
-    with files[0].open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _facts(result: dict[str, Any]) -> dict[str, Any]:

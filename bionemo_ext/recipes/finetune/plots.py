@@ -97,7 +97,7 @@ def confusion_figure(
     totals = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     side = min(3.2 + 0.62 * len(classes), 14)
-    with _figure((side + 1.0, side)) as (figure, axes):
+    with panels((side + 1.0, side)) as (figure, (axes,)):
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         if len(classes) <= _WRITTEN_CLASSES:
             _write_cells(axes, counts, shares)
@@ -137,7 +137,7 @@ def label_figure(
     f1: Sequence[float | None], counts: NDArray[np.int64], labels: Sequence[str], title: str
 ) -> Figure:
     """Draw the F1 of each label, with how often the label is there."""
-    with _figure((6.4, 1.6 + 0.36 * len(labels))) as (figure, axes):
+    with panels((6.4, 1.6 + 0.36 * len(labels))) as (figure, (axes,)):
         values = [value or 0.0 for value in f1]
         axes.barh(range(len(labels)), values, color=TEAL, height=0.7)
         for place, value in enumerate(f1):
@@ -158,7 +158,7 @@ def scatter_figure(
     truth: NDArray[np.float64], predicted: NDArray[np.float64], mean: float, title: str
 ) -> Figure:
     """Draw prediction over truth [M], with the diagonal and the line of the mean predictor."""
-    with _figure((5.6, 5.2)) as (figure, axes):
+    with panels((5.6, 5.2)) as (figure, (axes,)):
         # Where points lie on each other, their density shows.
         alpha = float(np.clip(300 / len(truth), 0.08, 0.7))
         axes.scatter(truth, predicted, s=12, color=TEAL, alpha=alpha, linewidths=0, rasterized=True)
@@ -189,7 +189,7 @@ def training_figure(rows: Sequence[Mapping[str, float]], title: str) -> Figure:
         [row[key] for row in rows] for key in ("epoch", "loss", "val_loss")
     )
     best = int(np.argmin(validation))
-    with _figure((6.4, 4.0)) as (figure, axes):
+    with panels((6.4, 4.0)) as (figure, (axes,)):
         marker = "o" if len(rows) == 1 else None
         axes.plot(epochs, losses, color=GREY, linewidth=1.6, marker=marker, label="training")
         axes.plot(epochs, validation, color=TEAL, linewidth=1.8, marker=marker, label="validation")
@@ -235,8 +235,11 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 @contextmanager
-def _figure(size: tuple[float, float]) -> Iterator[tuple[Figure, Axes]]:
-    """One panel in this package's style; drawn without pyplot and its global state."""
+def panels(size: tuple[float, float], count: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Begin a figure with panels side by side in this package's style; it is drawn in the block.
+
+    Without pyplot, whose figures would be kept by the process.
+    """
     with mpl.rc_context(
         {
             "font.size": 9.5,
@@ -247,4 +250,4 @@ def _figure(size: tuple[float, float]) -> Iterator[tuple[Figure, Axes]]:
         }
     ):
         figure = Figure(figsize=size, layout="constrained")
-        yield figure, figure.add_subplot()
+        yield figure, [figure.add_subplot(1, count, place + 1) for place in range(count)]

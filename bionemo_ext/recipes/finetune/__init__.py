@@ -1,0 +1,1 @@
+"""Fine-tune a task: on a frozen encoder, with adapters, or with all weights."""

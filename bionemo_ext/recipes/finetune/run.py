@@ -1,0 +1,189 @@
+"""Fine-tune a task as a command does it, and say how good it is."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bionemo_ext.data.progress import Bar, silent
+from bionemo_ext.errors import ConfigError
+from bionemo_ext.huggingface import read_config
+from bionemo_ext.inference.predictor import open_task
+from bionemo_ext.inference.task import TaskSpec, save_task
+from bionemo_ext.recipes.config import compose
+from bionemo_ext.recipes.finetune import evaluate
+from bionemo_ext.recipes.finetune.epochs import EpochLog, Row
+from bionemo_ext.recipes.finetune.features import (
+    Embeddings,
+    cache_folder,
+    fill,
+    load_encoder,
+    open_cache,
+)
+from bionemo_ext.recipes.finetune.head_training import predict_all, train_head
+from bionemo_ext.recipes.finetune.preflight import check
+from bionemo_ext.recipes.finetune.prepare import Prepared, for_encoder, model_folder, prepare
+from bionemo_ext.recipes.finetune.settings import FinetuneSettings, Mode
+from bionemo_ext.recipes.finetune.show import show
+from bionemo_ext.recipes.ranks import end_with_launcher, in_rank, launched_by_us
+from bionemo_ext.recipes.settings import Arithmetic
+from bionemo_ext.tasks.metrics import Scores, main_metric
+
+RESULT = "result.json"
+_ARITHMETIC = {Arithmetic.FP32: "float32", Arithmetic.BF16: "bfloat16"}
+
+
+def run(overrides: Sequence[str], bar: Bar = silent) -> dict[str, Any]:
+    """Fine-tune as ``conf/finetune.yaml`` and the overrides say.
+
+    Writes to the folder ``out`` what :mod:`bionemo_ext.inference.predictor` reads, and
+    ``result.json``, ``metrics.jsonl``, ``predictions.parquet`` and pictures.
+
+    Returns
+    -------
+    dict
+        What ``result.json`` holds: test scores with intervals, those of the same head without an
+        encoder, and of always giving the most frequent class or the mean. Empty in a rank.
+
+    Raises
+    ------
+    ConfigError, DataError, CheckpointError
+        If settings, labels or encoder cannot be used.
+    RunError
+        If a rank fails, or the disk has no room.
+    """
+    settings = compose("finetune", overrides, FinetuneSettings)
+    job = _job(settings)
+    if in_rank():
+        ours, first = launched_by_us(), os.environ["RANK"] == "0"
+        if ours:
+            end_with_launcher()
+        _work_on_ranks(job)
+        return {} if ours or not first else _finish(job, bar)
+    if settings.parallel.devices > 1:
+        from bionemo_ext.recipes.launch import run_ranks
+
+        run_ranks(["finetune", *overrides], settings.parallel.devices)
+    elif settings.mode is not Mode.FROZEN:
+        _work_on_ranks(job)
+    return _finish(job, bar)
+
+
+@dataclass(frozen=True)
+class _Job:
+    settings: FinetuneSettings
+    encoder: Path  # a Hugging Face folder
+    spec: TaskSpec
+    prepared: Prepared
+    began: float
+
+    @property
+    def out(self) -> Path:
+        return Path(self.settings.out)
+
+
+def _job(settings: FinetuneSettings) -> _Job:
+    began = time.monotonic()
+    folder = model_folder(Path(settings.encoder))
+    architecture = read_config(folder)
+    check(settings, architecture)
+    limit = min(settings.max_residues, architecture.max_residues)
+    prepared = prepare(settings.task, Path(settings.flip), limit, settings.seed)
+    try:
+        Path(settings.out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder {settings.out} cannot be made: {error.strerror}") from None
+    return _Job(settings, folder, for_encoder(prepared.spec, folder), prepared, began)
+
+
+def _work_on_ranks(job: _Job) -> None:
+    """What needs Megatron."""
+    from bionemo_ext.recipes.tuning import tune
+
+    tune(job.settings, job.spec, job.prepared.data, job.prepared.targets)
+
+
+def _finish(job: _Job, bar: Bar) -> dict[str, Any]:
+    """Train the head of a frozen encoder, predict the test proteins and say how good that is."""
+    settings, prepared = job.settings, job.prepared
+    (job.out / RESULT).unlink(missing_ok=True)
+    if settings.mode is Mode.FROZEN:
+        predicted = _train_on_frozen(job, bar)
+    else:
+        base = load_encoder(job.encoder, "float32")
+        with bar("predicting", len(prepared.data.test), "proteins") as advance:
+            predicted = evaluate.predict_test(
+                open_task(job.out, base), prepared.part("test"), settings.max_tokens, advance
+            )
+    found = evaluate.scores(prepared, predicted, settings.seed)
+    show(job.out, prepared, predicted, found)
+    result = _result(job, found, bar)
+    partial = job.out / f".{RESULT}.partial"
+    partial.write_text(json.dumps(result, indent=2) + "\n")
+    partial.replace(job.out / RESULT)
+    return result
+
+
+def _train_on_frozen(job: _Job, bar: Bar) -> evaluate.Predictions:
+    settings, prepared, spec = job.settings, job.prepared, job.spec
+    arithmetic = _ARITHMETIC[settings.precision.arithmetic]
+    root = cache_folder(settings.cache.folder)
+    with open_cache(root, spec, arithmetic, settings.cache.dtype.value) as cache:
+        fill(
+            cache,
+            lambda: load_encoder(job.encoder, arithmetic),
+            prepared.sequences,
+            settings.max_tokens,
+            bar,
+        )
+        features = Embeddings(cache)
+        with (
+            bar("training the head", settings.training.epochs, "epochs") as advance,
+            EpochLog(job.out) as log,
+        ):
+
+            def on_epoch(row: Row) -> None:
+                log(row)
+                advance(1)
+
+            head = train_head(
+                spec,
+                prepared.part("train"),
+                prepared.part("validation"),
+                features,
+                settings.training,
+                lr=settings.lr,
+                seed=settings.seed,
+                class_weights=settings.task.class_weights,
+                on_epoch=lambda row: (log(row), advance(1)),
+            )
+        save_task(job.out, spec, head)
+        return predict_all(spec, head, prepared.part("test").sequences, features)
+
+
+def _result(job: _Job, found: Scores, bar: Bar) -> dict[str, Any]:
+    settings, prepared, spec = job.settings, job.prepared, job.spec
+    result: dict[str, Any] = {
+        "task": spec.name,
+        "level": spec.level.value,
+        "kind": spec.kind.value,
+        "mode": settings.mode.value,
+        "metric": main_metric(spec.kind),
+        "test": found.values,
+        "intervals": found.intervals,
+    }
+    if settings.baselines:
+        with bar("the same without an encoder", None, ""):
+            one_hot = evaluate.without_encoder(prepared, settings)
+        result["one_hot"] = evaluate.scores(prepared, one_hot, settings.seed).values
+    constant = evaluate.constant(prepared)
+    result[evaluate.constant_name(spec.kind)] = evaluate.scores(
+        prepared, constant, settings.seed
+    ).values
+    result["classes"] = list(spec.classes)
+    result["counts"] = prepared.data.counts
+    result["seconds"] = round(time.monotonic() - job.began, 1)
+    return result
