@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from bionemo_ext.inference.predictor import open_task
 from bionemo_ext.inference.task import TaskSpec, save_task
 from bionemo_ext.recipes.config import compose
 from bionemo_ext.recipes.finetune import evaluate
+from bionemo_ext.recipes.finetune.cache import EmbeddingCache
 from bionemo_ext.recipes.finetune.epochs import EpochLog, Row
 from bionemo_ext.recipes.finetune.features import (
     Embeddings,
@@ -100,10 +102,28 @@ def _job(settings: FinetuneSettings) -> _Job:
 
 
 def _work_on_ranks(job: _Job) -> None:
-    """What needs Megatron."""
-    from bionemo_ext.recipes.tuning import tune
+    """What needs Megatron: train, or embed with an encoder that is spread over ranks."""
+    settings = job.settings
+    if settings.mode is not Mode.FROZEN:
+        from bionemo_ext.recipes.tuning import tune
 
-    tune(job.settings, job.spec, job.prepared.data, job.prepared.targets)
+        tune(settings, job.spec, job.prepared.data, job.prepared.targets)
+        return
+    from bionemo_ext.recipes.tuning import RankEncoder
+
+    encoder = RankEncoder(job.encoder, settings.parallel, settings.precision)
+    with _cache(job) as cache:
+        if os.environ["RANK"] == "0" and cache.missing(job.prepared.sequences):
+            fill(cache, lambda: encoder, job.prepared.sequences, settings.max_tokens)
+        else:  # the first rank says what to embed, all of them do it
+            deque(encoder.embed([], settings.max_tokens), maxlen=0)
+
+
+def _cache(job: _Job) -> EmbeddingCache:
+    settings = job.settings
+    arithmetic = _ARITHMETIC[settings.precision.arithmetic]
+    root = cache_folder(settings.cache.folder)
+    return open_cache(root, job.spec, arithmetic, settings.cache.dtype.value)
 
 
 def _finish(job: _Job, bar: Bar) -> dict[str, Any]:
@@ -129,12 +149,10 @@ def _finish(job: _Job, bar: Bar) -> dict[str, Any]:
 
 def _train_on_frozen(job: _Job, bar: Bar) -> evaluate.Predictions:
     settings, prepared, spec = job.settings, job.prepared, job.spec
-    arithmetic = _ARITHMETIC[settings.precision.arithmetic]
-    root = cache_folder(settings.cache.folder)
-    with open_cache(root, spec, arithmetic, settings.cache.dtype.value) as cache:
+    with _cache(job) as cache:
         fill(
             cache,
-            lambda: load_encoder(job.encoder, arithmetic),
+            lambda: load_encoder(job.encoder, cache.key.arithmetic),
             prepared.sequences,
             settings.max_tokens,
             bar,

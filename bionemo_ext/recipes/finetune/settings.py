@@ -8,7 +8,7 @@ from omegaconf import MISSING
 from bionemo_ext.contract import Kind, Level
 from bionemo_ext.inference.task import HeadKind, Pooling
 from bionemo_ext.recipes.config_schema import limited
-from bionemo_ext.recipes.settings import ParallelSettings, PrecisionSettings, Recompute
+from bionemo_ext.recipes.settings import Arithmetic, ParallelSettings, PrecisionSettings, Recompute
 from bionemo_ext.sequences import ESM2
 from bionemo_ext.tasks.tables import Columns
 
@@ -125,3 +125,8 @@ class FinetuneSettings:
     def lr(self) -> float:
         """Learning rate, the mode's own where none is given."""
         return self.training.lr or (1e-4 if self.mode is Mode.FULL else 1e-3)
+
+    @property
+    def arithmetic(self) -> str:
+        """What a frozen encoder computes in, as :class:`Encoder` names it."""
+        return "bfloat16" if self.precision.arithmetic is Arithmetic.BF16 else "float32"
