@@ -29,7 +29,7 @@ class LabelRecord(NamedTuple):
     lines: list[str]
 
 
-def read_headers(place: Place, target: str, unlabelled: Unlabelled) -> Iterator[Row]:
+def read_headers(place: Place, target: str, unlabelled: Unlabelled) -> list[Row]:
     """Read proteins whose headers carry the label.
 
     Parameters
@@ -48,20 +48,27 @@ def read_headers(place: Place, target: str, unlabelled: Unlabelled) -> Iterator[
         Names the record that has no label, a wrong letter or a wrong set.
     """
     seen: set[str] = set()
+    rows: list[Row] = []
+    deeploc = False
     for name, header, lines in records(place):
         where = f"{place} record {name}"
         if name in seen:
             raise DataError(f"{where} stands twice; names must differ")
         seen.add(name)
         attributes = _attributes(header)
+        deeploc = "MEMBRANE" in attributes
         label = attributes.get(target.upper())
         if label is None:
             raise DataError(f"{where} has no {target.upper()}= in its header")
-        if label or "MEMBRANE" not in attributes:
-            part = _part(attributes, where)
-            yield Row(part, Example(name, where, clean("".join(lines), name, where), label))
-        else:
+        if deeploc and not label:
             unlabelled.count += 1
+            continue
+        part = _part(attributes, where)
+        rows.append(Row(part, Example(name, where, clean("".join(lines), name, where), label)))
+    if deeploc and any(part == "test" for part, _ in rows):
+        # DeepLoc marks the test set alone.
+        return [Row(part or "train", example) for part, example in rows]
+    return rows
 
 
 def read_pair(

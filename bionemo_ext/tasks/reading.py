@@ -13,7 +13,7 @@ Every file may be compressed (gzip, bzip2, xz, zstd).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bionemo_ext.contract import Kind, Level
@@ -123,7 +123,7 @@ def _rows(
     columns: Columns,
     unlabelled: Unlabelled,
     as_published: bool,
-) -> Iterator[Row]:
+) -> Iterable[Row]:
     if path.is_file() and path.suffix.lower() != ".zip":
         if split is not None:
             raise DataError(f"{path} is one file, so there is no split {split!r} in it")
@@ -155,7 +155,7 @@ def _choose(files: dict[str, Place], split: str | None, path: Path) -> Place:
     return files[split]
 
 
-def _file(place: Place, columns: Columns, unlabelled: Unlabelled) -> Iterator[Row]:
+def _file(place: Place, columns: Columns, unlabelled: Unlabelled) -> Iterable[Row]:
     if is_table(place):
         return read_table(place, columns)
     return read_headers(place, columns.target, unlabelled)

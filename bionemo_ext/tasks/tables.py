@@ -67,12 +67,13 @@ def read_table(
         if not any(names):
             raise DataError(f"{place} is empty; a line of column names is needed")
         _check_columns(names, columns, f"{place} line 1")
-        reader = csv.reader(text, delimiter=delimiter)
+        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        start = 2
         try:
             for cells in reader:
+                line, start = f"line {start}", reader.line_num + 2
                 if not cells:
                     continue
-                line = f"line {reader.line_num + 1}"
                 if len(cells) != len(names):
                     raise DataError(
                         f"{place} {line} has {len(cells)} cells, its header has {len(names)}"
@@ -83,7 +84,7 @@ def read_table(
                 else:
                     yield _example(row, columns, line, place)
         except csv.Error as error:
-            raise DataError(f"{place} line {reader.line_num + 1} cannot be read: {error}") from None
+            raise DataError(f"{place} line {start} cannot be read: {error}") from None
 
 
 def _example(row: dict[str, str], columns: Columns, line: str, place: Place) -> Row:
