@@ -32,7 +32,8 @@ _PINNED = {
     "bind": ("f742c8b3e4521d7e771ca03096484451287026fe433b34463cbfcf767e0a7417",),
     "gb1": ("00a3c3d5be56ce35adfbec838db8ff549be369525e151a6978133da34b9fd86f",),
 }
-_CHUNK = 1 << 20
+# What is lost at most where a connection breaks off.
+_CHUNK = 1 << 16
 _TIMEOUT_S = 30
 _TRIES = 3
 
