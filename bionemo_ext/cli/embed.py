@@ -42,4 +42,4 @@ def embed(
                 read_fasta(fasta, policy), outputs, policy=policy, on_progress=advance
             )
             write_embeddings(out, tally.count(results), pooling)
-    tally.report(out, as_json)
+    tally.report([out], as_json)

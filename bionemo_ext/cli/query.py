@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,15 +118,19 @@ class Tally:
     def count(self, results: "Iterable[Result]") -> "Iterator[Result]":
         """Pass the results on, counted."""
         for result in results:
-            self.records += 1
-            self.residues += len(result.sequence)
-            self.windowed += result.windows > 1
-            if result.truncated:
-                self.truncated += 1
-                self.limit = len(result.sequence)
+            self.note(result)
             yield result
 
-    def report(self, out: Path, as_json: bool) -> None:
+    def note(self, result: "Result") -> None:
+        """Count one."""
+        self.records += 1
+        self.residues += len(result.sequence)
+        self.windowed += result.windows > 1
+        if result.truncated:
+            self.truncated += 1
+            self.limit = len(result.sequence)
+
+    def report(self, files: Sequence[Path], as_json: bool) -> None:
         """Print the summary, and a warning where sequences were truncated."""
         seconds = time.monotonic() - self._start
         if self.truncated:
@@ -139,7 +143,7 @@ class Tally:
         rate = self.residues / seconds
         if as_json:
             summary = {
-                "out": str(out),
+                "out": str(files[0]) if len(files) == 1 else [str(file) for file in files],
                 "records": self.records,
                 "residues": self.residues,
                 "truncated": self.truncated,
@@ -149,7 +153,8 @@ class Tally:
             }
             typer.echo(json.dumps(summary))
         else:
+            names = ", ".join(map(str, files))
             typer.echo(
-                f"wrote {out}: {self.records:,} records, {self.residues:,} residues in "
+                f"wrote {names}: {self.records:,} records, {self.residues:,} residues in "
                 f"{seconds:.1f} s ({rate:,.0f} residues/s)"
             )

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Literal, Self, overload
@@ -169,6 +169,7 @@ class Client:
             return np.empty((0, self._endpoint(HOST).output(pooling).dims[-1]), dtype=np.float32)
         return np.stack(values)
 
+    @overload
     def predict(
         self,
         sequences: Sequences,
@@ -176,20 +177,76 @@ class Client:
         *,
         policy: SequencePolicy | None = None,
         on_progress: Progress | None = None,
-    ) -> list[Prediction]:
-        """Predict a task; parameters, errors and warnings are those of :meth:`embed`.
+    ) -> list[Prediction]: ...
+
+    @overload
+    def predict(
+        self,
+        sequences: Sequences,
+        task: Collection[str],
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> dict[str, list[Prediction]]: ...
+
+    def predict(
+        self,
+        sequences: Sequences,
+        task: str | Collection[str],
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Prediction] | dict[str, list[Prediction]]:
+        """Predict a task, or several with one pass of the encoder that they share.
+
+        Parameters, errors and warnings are those of :meth:`embed`.
 
         Returns
         -------
         list of Prediction
-            In the order of ``sequences``.
+            In the order of ``sequences``; of several tasks such a list by the name of each.
         """
-        info = self.task(task)
-        results = list(
-            self.stream(sequences, (PREDICTION,), task, policy=policy, on_progress=on_progress)
-        )
+        tasks = [task] if isinstance(task, str) else list(task)
+        found: dict[str, list[Prediction]] = {name: [] for name in tasks}
+        results = []
+        stream = self.stream_predictions(sequences, tasks, policy=policy, on_progress=on_progress)
+        for result, predictions in stream:
+            results.append(result)
+            for prediction in predictions:
+                found[prediction.task.name].append(prediction)
         _warn_truncated(results)
-        return [Prediction(r.name, r.sequence, info, r.values[PREDICTION]) for r in results]
+        return found[task] if isinstance(task, str) else found
+
+    def stream_predictions(
+        self,
+        sequences: Sequences,
+        tasks: Sequence[str],
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> Iterator[tuple[Result, list[Prediction]]]:
+        """Predictions of one or several tasks, a record at a time, as :meth:`stream` gives them.
+
+        Yields
+        ------
+        result, predictions : Result, list of Prediction
+            One prediction a task, in the order of ``tasks``.
+        """
+        infos = [self.task(name) for name in dict.fromkeys(tasks)]
+        if not infos:
+            raise InputError("the name of a task is needed")
+        if len(infos) == 1:
+            endpoint, outputs = infos[0].name, (PREDICTION,)
+        else:  # the encoder's endpoint has every task's output
+            endpoint, outputs = HOST, tuple(info.name for info in infos)
+        for r in self.stream(sequences, outputs, endpoint, policy=policy, on_progress=on_progress):
+            yield (
+                r,
+                [
+                    Prediction(r.name, r.sequence, info, r.values[output])
+                    for info, output in zip(infos, outputs, strict=True)
+                ],
+            )
 
     def stream(
         self,

@@ -2,15 +2,16 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from bionemo_ext.client.files import whole
 from bionemo_ext.client.results import Prediction
-from bionemo_ext.contract import TaskInfo
+from bionemo_ext.contract import Kind, Level, TaskInfo
 
 PREDICTION_SUFFIXES = (".json", ".csv", ".parquet")
 # Digits kept in text: well below FP32's own error, and readable.
@@ -18,28 +19,34 @@ _DIGITS = 6
 # Records in a row group.
 _GROUP = 256
 
+Write = Callable[[Prediction], None]
 
-def write_predictions(path: Path, predictions: Iterable[Prediction], task: TaskInfo) -> None:
+
+@contextmanager
+def prediction_file(path: Path, task: TaskInfo) -> Iterator[Write]:
     """Write predictions in the format of the suffix; ``docs/client.md`` has the layout.
 
     Parameters
     ----------
     path : Path
-        The file; it is replaced.
-    predictions : iterable of Prediction
-        Written as they come.
+        The file; it is replaced at the end, and left alone if writing fails.
     task : TaskInfo
         What was predicted.
+
+    Yields
+    ------
+    callable
+        Takes one prediction; so several files grow beside each other.
     """
-    write = {".json": _write_json, ".csv": _write_csv, ".parquet": _write_parquet}
-    with whole(path) as partial:
-        write[path.suffix.lower()](partial, predictions, task)
+    kinds = {".json": _json_file, ".csv": _csv_file, ".parquet": _parquet_file}
+    with whole(path) as partial, kinds[path.suffix.lower()](partial, task) as write:
+        yield write
 
 
 def rows(prediction: Prediction) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table: one for the protein, or one a residue."""
     task = prediction.task
-    if task.level == "sequence":
+    if task.level is Level.SEQUENCE:
         keys: list[dict[str, Any]] = [
             {"name": prediction.name, "residues": len(prediction.sequence)}
         ]
@@ -53,7 +60,7 @@ def rows(prediction: Prediction) -> Iterator[dict[str, Any]]:
     labels = prediction.labels
     for index, (key, row) in enumerate(zip(keys, values, strict=True)):
         numbers = [round(float(value), _DIGITS) for value in row]
-        if task.kind == "regression":
+        if task.kind is Kind.REGRESSION:
             yield {**key, "value": numbers[0]}
         else:
             named = {f"p_{name}": p for name, p in zip(task.classes, numbers, strict=True)}
@@ -65,8 +72,8 @@ def entry(prediction: Prediction) -> dict[str, Any]:
     task = prediction.task
     found: dict[str, Any] = {"name": prediction.name, "sequence": prediction.sequence}
     numbers = prediction.values.astype(float).round(_DIGITS).tolist()
-    one = task.level == "sequence"
-    if task.kind == "regression":
+    one = task.level is Level.SEQUENCE
+    if task.kind is Kind.REGRESSION:
         found["value" if one else "values"] = numbers[0] if one else [value for (value,) in numbers]
         return found
     found["label" if one else "labels"] = prediction.labels[0] if one else prediction.labels
@@ -74,35 +81,60 @@ def entry(prediction: Prediction) -> dict[str, Any]:
     return found
 
 
-def _write_json(path: Path, predictions: Iterable[Prediction], task: TaskInfo) -> None:
+@contextmanager
+def _json_file(path: Path, task: TaskInfo) -> Iterator[Write]:
     with path.open("w") as file:
         file.write(f'{{"task": {json.dumps(asdict(task))},\n"predictions": [')
-        for index, prediction in enumerate(predictions):
-            file.write(",\n" if index else "\n")
+        between = iter(["\n"])
+
+        def write(prediction: Prediction) -> None:
+            file.write(next(between, ",\n"))
             json.dump(entry(prediction), file)
+
+        yield write
         file.write("\n]}\n")
 
 
-def _write_csv(path: Path, predictions: Iterable[Prediction], task: TaskInfo) -> None:
-    table = chain.from_iterable(map(rows, predictions))
+@contextmanager
+def _csv_file(path: Path, task: TaskInfo) -> Iterator[Write]:
     with path.open("w", newline="") as file:
-        first = next(table)
-        writer = csv.DictWriter(file, list(first))
-        writer.writeheader()
-        writer.writerow(first)
-        writer.writerows(table)
+        table = csv.DictWriter(file, _columns(task))
+        table.writeheader()
+        yield lambda prediction: table.writerows(rows(prediction))
 
 
-def _write_parquet(path: Path, predictions: Iterable[Prediction], task: TaskInfo) -> None:
+@contextmanager
+def _parquet_file(path: Path, task: TaskInfo) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    left = iter(predictions)
-    writer = None
-    while group := list(islice(left, _GROUP)):
-        table = pa.Table.from_pylist(list(chain.from_iterable(map(rows, group))))
-        table = table.replace_schema_metadata({"task": json.dumps(asdict(task))})
-        writer = writer or pq.ParquetWriter(path, table.schema)
-        writer.write_table(table)
-    if writer is not None:
-        writer.close()
+    types = {"residues": pa.int64(), "position": pa.int64()}
+    types |= dict.fromkeys(("name", "residue", "label"), pa.string())
+    schema = pa.schema(
+        [(name, types.get(name, pa.float64())) for name in _columns(task)],
+        {"task": json.dumps(asdict(task))},
+    )
+    group: list[Prediction] = []
+    with pq.ParquetWriter(path, schema) as file:
+
+        def flush() -> None:
+            table = list(chain.from_iterable(map(rows, group)))
+            file.write_table(pa.Table.from_pylist(table, schema=schema))
+            group.clear()
+
+        def write(prediction: Prediction) -> None:
+            group.append(prediction)
+            if len(group) == _GROUP:
+                flush()
+
+        yield write
+        if group:
+            flush()
+
+
+def _columns(task: TaskInfo) -> list[str]:
+    """Names of a table's columns, those of :func:`rows`."""
+    keys = ["name", "residues"] if task.level is Level.SEQUENCE else ["name", "position", "residue"]
+    if task.kind is Kind.REGRESSION:
+        return [*keys, "value"]
+    return [*keys, "label", *(f"p_{name}" for name in task.classes)]

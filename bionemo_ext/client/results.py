@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo_ext.contract import TaskInfo
+from bionemo_ext.contract import Kind, TaskInfo
 
 
 class TruncationWarning(UserWarning):
@@ -56,7 +56,7 @@ class Prediction:
     task : TaskInfo
         What was predicted.
     values : NDArray
-        FP32 probabilities [C] or [L, C] of a classification; [1] or [L, 1] of a regression.
+        FP32 probabilities [C] or [L, C] of classes or labels; [1] or [L, 1] of a regression.
     """
 
     name: str
@@ -66,11 +66,14 @@ class Prediction:
 
     @property
     def labels(self) -> list[str]:
-        """Names of the likeliest classes: one for the protein, or one a residue.
+        """What is predicted: one text for the protein, or one a residue.
 
+        The likeliest class; all labels whose probability is at least a half, joined by ``;``.
         Empty for a regression.
         """
-        if self.task.kind == "regression":
+        if self.task.kind is Kind.REGRESSION:
             return []
-        best = np.atleast_2d(self.values).argmax(axis=1)
-        return [self.task.classes[index] for index in best]
+        rows, classes = np.atleast_2d(self.values), self.task.classes
+        if self.task.kind is Kind.MULTILABEL:
+            return [";".join(classes[i] for i in np.flatnonzero(row >= 0.5)) for row in rows]
+        return [classes[index] for index in rows.argmax(axis=1)]

@@ -11,7 +11,7 @@ import pytest
 
 from bionemo_ext.client import Prediction, Result
 from bionemo_ext.client.files import check_out, write_embeddings
-from bionemo_ext.client.prediction_files import write_predictions
+from bionemo_ext.client.prediction_files import prediction_file
 from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.errors import InputError
 
@@ -100,6 +100,7 @@ def test_a_file_that_cannot_be_written_is_refused_early(tmp_path, name, reason):
 CLASSES = TaskInfo("fold", Level.RESIDUE, Kind.CLASSIFICATION, ("C", "E", "H"))
 PLACE = TaskInfo("place", Level.SEQUENCE, Kind.CLASSIFICATION, ("in", "out"))
 HEAT = TaskInfo("heat", Level.SEQUENCE, Kind.REGRESSION)
+SITES = TaskInfo("sites", Level.RESIDUE, Kind.MULTILABEL, ("metal", "small"))
 
 
 def predictions(task: TaskInfo) -> list[Prediction]:
@@ -112,11 +113,13 @@ def predictions(task: TaskInfo) -> list[Prediction]:
     return found
 
 
-@pytest.mark.parametrize("task", [CLASSES, PLACE, HEAT], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [CLASSES, PLACE, HEAT, SITES], ids=lambda task: task.name)
 def test_predictions_agree_in_all_formats(tmp_path, task):
     wanted = predictions(task)
     for suffix in (".json", ".csv", ".parquet"):
-        write_predictions(tmp_path / f"x{suffix}", wanted, task)
+        with prediction_file(tmp_path / f"x{suffix}", task) as write:
+            for prediction in wanted:
+                write(prediction)
     from_parquet = pq.read_table(tmp_path / "x.parquet").to_pylist()
     with (tmp_path / "x.csv").open() as file:
         from_csv = list(csv.DictReader(file))
@@ -134,3 +137,22 @@ def test_predictions_agree_in_all_formats(tmp_path, task):
         best = np.concatenate([p.values for p in wanted]).argmax(axis=1)
         assert [row["label"] for row in from_csv] == ["CEH"[index] for index in best]
         assert [row["position"] for row in from_csv] == ["1", "2", "3", "1", "2", "3", "4"]
+    if task is SITES:
+        values = np.concatenate([p.values for p in wanted])
+        named = [";".join(np.array(task.classes)[row >= 0.5]) for row in values]
+        assert [row["label"] for row in from_csv] == named
+        assert {"", "metal;small"} < set(named)
+
+
+def test_a_file_of_predictions_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("old")
+
+    def broken():
+        with prediction_file(path, PLACE) as write:
+            write(predictions(PLACE)[0])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]

@@ -143,7 +143,7 @@ def test_an_unknown_task_tells_which_there_are(refusal, server, proteins, tmp_pa
     words = ("--url", server.url, "--task", "scl", "--out", tmp_path / "x.csv")
     assert refusal("predict", proteins, *words) == (
         2,
-        "the server has no task 'scl'; its tasks are: fold, place",
+        "the server has no task 'scl'; its tasks are: adapted, fold, place, sites, trained",
     )
 
 

@@ -10,6 +10,7 @@ from tritonclient.utils import InferenceServerException
 
 from bionemo_ext.client import TruncationWarning
 from bionemo_ext.client.connection import Connection
+from bionemo_ext.contract import Kind
 from bionemo_ext.errors import (
     DeadlineError,
     InputError,
@@ -18,6 +19,7 @@ from bionemo_ext.errors import (
     SequenceError,
 )
 from bionemo_ext.inference.encoder import Encoder
+from bionemo_ext.inference.predictor import open_task
 from bionemo_ext.inference.task import load_task, predict
 from bionemo_ext.sequences import ESM2, LengthPolicy, Record, SequencePolicy
 
@@ -55,11 +57,11 @@ def reference(exported):
 def offline(exported):
     """Gives the prediction of a task's folder, without a server."""
     encoder = Encoder.load(exported.huggingface)
-    heads = {path.name: load_task(path) for path in exported.tasks}
+    tasks = {path.name: open_task(path, encoder) for path in exported.tasks}
 
     def run(task: str, sequence: str) -> np.ndarray:
-        spec, head = heads[task]
-        return predict(head, spec, encoder.encode([sequence]))[0]
+        ((_, (found,)),) = tasks[task].predict([sequence])
+        return found
 
     return run
 
@@ -76,7 +78,7 @@ def test_embeddings_equal_transformers(client, reference, pooling):
         np.testing.assert_allclose(got, expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("task", ["fold", "place"])
+@pytest.mark.parametrize("task", ["fold", "place", "sites", "adapted", "trained"])
 def test_predictions_equal_offline_ones(client, offline, task):
     sequences = proteins(30, seed=4)
     for sequence, got in zip(sequences, client.predict(sequences, task), strict=True):
@@ -84,8 +86,29 @@ def test_predictions_equal_offline_ones(client, offline, task):
         assert got.sequence == sequence
         assert got.values.shape == expected.shape
         np.testing.assert_allclose(got.values, expected, **TOLERANCE)
-        classes = np.array(got.task.classes)
-        assert got.labels == classes[np.atleast_2d(expected).argmax(1)].tolist()
+        if got.task.kind is Kind.CLASSIFICATION:
+            classes = np.array(got.task.classes)
+            assert got.labels == classes[np.atleast_2d(expected).argmax(1)].tolist()
+
+
+def test_several_tasks_at_once_equal_each_alone(client):
+    sequences, tasks = proteins(20, seed=9), ["place", "fold", "adapted", "trained"]
+    together = client.predict(sequences, tasks)
+    assert list(together) == tasks
+    for task in tasks:
+        alone = client.predict(sequences, task)
+        for ours, theirs in zip(together[task], alone, strict=True):
+            assert (ours.name, ours.task) == (theirs.name, theirs.task)
+            np.testing.assert_allclose(ours.values, theirs.values, rtol=0, atol=1e-5)
+
+
+def test_encoders_that_were_trained_are_not_the_frozen_one(client, exported):
+    frozen = Encoder.load(exported.huggingface)
+    for path in exported.tasks[-2:]:
+        spec, head = load_task(path)
+        (alike,) = predict(head, spec, frozen.encode(["MKTVRQGACDEF"]))
+        (served,) = client.predict(["MKTVRQGACDEF"], path.name)
+        assert np.abs(served.values - alike).max() > 0.01
 
 
 def test_200_mixed_requests_from_16_threads_are_all_exact(server, client, reference, offline):
@@ -218,7 +241,7 @@ def test_long_proteins_by_policy(client, reference):
 def test_what_the_server_has(client, exported):
     assert client.ready()
     models = client.models()
-    assert sorted(models) == ["esm2_embed", "fold", "place"]
+    assert sorted(models) == ["adapted", "esm2_embed", "fold", "place", "sites", "trained"]
     assert models["esm2_embed"].parameters["digest"] == Encoder.load(exported.huggingface).digest
     assert client.task("fold").classes == ("C", "E", "H")
     assert client.task("place").level == "sequence"
@@ -226,7 +249,9 @@ def test_what_the_server_has(client, exported):
 
 
 def test_what_the_server_has_not(client):
-    with pytest.raises(NotFoundError, match=r"no task 'scl'; its tasks are: fold, place"):
+    with pytest.raises(
+        NotFoundError, match=r"no task 'scl'; its tasks are: adapted, fold, place, sites, trained"
+    ):
         client.predict(["MKT"], "scl")
     with pytest.raises(NotFoundError, match="no task 'esm2_embed'"):
         client.predict(["MKT"], "esm2_embed")

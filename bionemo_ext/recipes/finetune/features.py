@@ -5,7 +5,7 @@ Shapes: L residues, F features.
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,15 @@ class Features(Protocol):
 
     def __call__(self, sequence: str) -> Tensor:
         """[F] a sequence, or [L, F] a residue; fp32."""
+
+
+class Embeds(Protocol):
+    """What a cache is filled by: an encoder on one device, or one that is spread over ranks."""
+
+    def embed(
+        self, sequences: Sequence[str], max_tokens: int
+    ) -> Iterator[tuple[list[int], Encoded]]:
+        """See :meth:`Encoder.embed`."""
 
 
 class OneHot:
@@ -90,7 +99,7 @@ def open_cache(root: Path, spec: TaskSpec, arithmetic: str, dtype: str) -> Embed
 
 def fill(
     cache: EmbeddingCache,
-    load: Callable[[], Encoder],
+    load: Callable[[], Embeds],
     sequences: Sequence[str],
     max_tokens: int,
     bar: Bar = silent,

@@ -46,6 +46,10 @@ def _check_ranks(settings: FinetuneSettings, architecture: Architecture) -> None
             f"parallel.tensor {parallel.tensor} does not divide the encoder's "
             f"{architecture.heads} attention heads"
         )
+    if settings.mode is Mode.FROZEN and world != parallel.tensor:
+        raise ConfigError(
+            f"mode=frozen embeds on parallel.tensor devices alone, {parallel.tensor}, not {world}"
+        )
     per_pass = (training.micro_batch or training.batch) * (world // parallel.tensor)
     if settings.mode is not Mode.FROZEN and training.batch % per_pass:
         raise ConfigError(

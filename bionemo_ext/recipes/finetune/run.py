@@ -31,11 +31,9 @@ from bionemo_ext.recipes.finetune.prepare import Prepared, for_encoder, model_fo
 from bionemo_ext.recipes.finetune.settings import FinetuneSettings, Mode
 from bionemo_ext.recipes.finetune.show import show
 from bionemo_ext.recipes.ranks import end_with_launcher, in_rank, launched_by_us
-from bionemo_ext.recipes.settings import Arithmetic
 from bionemo_ext.tasks.metrics import Scores, main_metric
 
 RESULT = "result.json"
-_ARITHMETIC = {Arithmetic.FP32: "float32", Arithmetic.BF16: "bfloat16"}
 
 
 def run(overrides: Sequence[str], bar: Bar = silent) -> dict[str, Any]:
@@ -121,9 +119,8 @@ def _work_on_ranks(job: _Job) -> None:
 
 def _cache(job: _Job) -> EmbeddingCache:
     settings = job.settings
-    arithmetic = _ARITHMETIC[settings.precision.arithmetic]
     root = cache_folder(settings.cache.folder)
-    return open_cache(root, job.spec, arithmetic, settings.cache.dtype.value)
+    return open_cache(root, job.spec, settings.arithmetic, settings.cache.dtype.value)
 
 
 def _finish(job: _Job, bar: Bar) -> dict[str, Any]:
