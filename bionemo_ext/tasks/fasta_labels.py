@@ -13,6 +13,7 @@ from bionemo_ext.contract import Kind, Level
 from bionemo_ext.errors import DataError
 from bionemo_ext.tasks.examples import Example, Row, Unlabelled, clean, part_of
 from bionemo_ext.tasks.places import MASKS, SEQUENCES, Place, companion, opened
+from bionemo_ext.tasks.residues import is_separated
 
 _ATTRIBUTE = re.compile(r"(\w+)=(\S*)")
 _DEEPLOC = re.compile(r"\S+\s+(?P<location>[\w./]+)\S*-(?P<membrane>[MSU])(?P<test>\s+test)?\s*")
@@ -106,11 +107,10 @@ def read_pair(
     mask_file = companion(folder, *MASKS)
     sequences = _by_name(source)
     masks = _by_name(mask_file) if mask_file else {}
-    separator = "" if level is Level.RESIDUE and kind is Kind.CLASSIFICATION else " "
     cleaned: dict[str, str] = {}
     texts: dict[str, str] = {}
     for name, header, lines in records(labels):
-        where, text = f"{labels} record {name}", separator.join(lines)
+        where, text = f"{labels} record {name}", _joined(lines, level, kind)
         if name in texts and not (repeats and texts[name] == text):
             raise DataError(f"{where} stands twice; names must differ")
         if name not in sequences:
@@ -154,6 +154,12 @@ def records(place: Place) -> Iterator[LabelRecord]:
     if record is None:
         raise DataError(f"{place} has no records")
     yield record
+
+
+def _joined(lines: list[str], level: Level, kind: Kind) -> str:
+    """Lines of letters as one word, of numbers or longer labels with blanks between them."""
+    apart = kind is Kind.REGRESSION or (kind is Kind.MULTILABEL and any(map(is_separated, lines)))
+    return (" " if apart or level is Level.SEQUENCE else "").join(lines)
 
 
 def _by_name(place: Place) -> dict[str, list[str]]:

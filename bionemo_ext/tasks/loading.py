@@ -43,7 +43,7 @@ def load(
     Raises
     ------
     ConfigError
-        If FLIP has no such task or release, or the task is of another level.
+        If FLIP has no such task or release, or the task is of another level or kind.
     DataError
         As :func:`bionemo_ext.tasks.reading.read_labelled`, and if the counts of a FLIP split are
         not those of the release; names the release whose they are.
@@ -64,6 +64,7 @@ def load(
     if level is not task.level:
         raise ConfigError(f"FLIP's {task.name} has level: {task.level.value}, not {level.value}")
     split = split or task.default
+    _check_kind(task, split, kind)
     found = read_labelled(
         path,
         level=level,
@@ -76,6 +77,15 @@ def load(
     )
     check_counts(task, split, release, found.counts, path)
     return found
+
+
+def _check_kind(task: FlipTask, split: str, kind: Kind) -> None:
+    """Refuse another kind than the split's; classes may be read as several labels each."""
+    own = (task.splits[split].kind if split in task.splits else None) or task.kind
+    if kind is not own and (own, kind) != (Kind.CLASSIFICATION, Kind.MULTILABEL):
+        raise ConfigError(
+            f"FLIP's {task.name} split {split} has kind: {own.value}, not {kind.value}"
+        )
 
 
 def locate(data: str, flip_root: Path) -> Path:

@@ -22,8 +22,8 @@ MASKS = ("mask", "resolved")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _FASTA = (".fasta", ".fa", ".faa")
 _TABLES = (".csv", ".tsv")
-# What a damaged archive or compressed file raises while it is read.
-_DAMAGED = (OSError, EOFError, BadZipFile, zlib.error, lzma.LZMAError)
+# What a damaged archive or compressed file raises while it is read; RuntimeError: an encrypted one.
+_DAMAGED = (OSError, EOFError, BadZipFile, RuntimeError, zlib.error, lzma.LZMAError)
 
 
 def is_table(place: Place) -> bool:
@@ -33,12 +33,13 @@ def is_table(place: Place) -> bool:
 
 def stem(place: Place) -> str:
     """Name without its ending, as ``sampled`` of ``sampled.fasta.gz``."""
-    name = place.name.removesuffix(_compression(place.name))
-    return name.removesuffix(_ending(place))
+    return place.name[: -len(_ending(place) + _compression(place.name)) or None]
 
 
 def find_folder(path: Path) -> Place:
-    """Find the folder of labelled files: itself, ``splits.zip`` in it, or ``splits``.
+    """Find the folder of labelled files: ``splits.zip`` in it, ``splits``, or itself.
+
+    FLIP's own folders have other tables and FASTA files beside ``splits.zip``.
 
     Parameters
     ----------
@@ -52,12 +53,9 @@ def find_folder(path: Path) -> Place:
     """
     if path.is_file():
         return _inside(path)
-    if not _files(path):
-        if (path / "splits.zip").is_file():
-            return _inside(path / "splits.zip")
-        if (path / "splits").is_dir():
-            return path / "splits"
-    return path
+    if (path / "splits.zip").is_file():
+        return _inside(path / "splits.zip")
+    return path / "splits" if (path / "splits").is_dir() else path
 
 
 def labelled_files(folder: Place) -> dict[str, Place]:

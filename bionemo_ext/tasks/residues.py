@@ -1,5 +1,6 @@
 """The labels of single residues, taken apart."""
 
+import re
 from collections.abc import Sequence
 
 from bionemo_ext.contract import Kind
@@ -7,6 +8,7 @@ from bionemo_ext.errors import DataError
 from bionemo_ext.tasks.examples import Example
 
 _NUMBERS = str.maketrans(";", " ")
+_APART = re.compile(r"[\s;]")
 
 
 def residue_labels(target: str, kind: Kind) -> Sequence[str]:
@@ -28,9 +30,12 @@ def residue_labels(target: str, kind: Kind) -> Sequence[str]:
     """
     if kind is Kind.REGRESSION:
         return target.translate(_NUMBERS).split()
-    if kind is Kind.MULTILABEL and (" " in target or ";" in target):
-        return target.split()
-    return target
+    return target.split() if kind is Kind.MULTILABEL and is_separated(target) else target
+
+
+def is_separated(target: str) -> bool:
+    """Whether the labels of a multi-label target stand apart, and are not a letter a residue."""
+    return _APART.search(target) is not None
 
 
 def check_residues(example: Example, kind: Kind) -> None:

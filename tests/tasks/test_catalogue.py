@@ -82,6 +82,14 @@ def test_what_is_refused(shared_data, tmp_path):
         flip(shared_data, "secondary_structure", release="2021")
     with pytest.raises(ConfigError, match="FLIP's gb1 has level: sequence, not residue"):
         load("flip:gb1", shared_data / "FLIP", level=Level.RESIDUE, kind=Kind.REGRESSION)
+    with pytest.raises(ConfigError, match="FLIP's gb1 split sampled has kind: regression, not cl"):
+        load(
+            "flip:gb1",
+            shared_data / "FLIP",
+            level=Level.SEQUENCE,
+            kind=Kind.CLASSIFICATION,
+            split="sampled",
+        )
     with pytest.raises(DataError, match="has no split 'four'; it has low_vs_high, one_vs_rest"):
         flip(shared_data, "gb1", split="four")
     with pytest.raises(ConfigError, match="release=2022 is for FLIP's tasks"):

@@ -73,3 +73,13 @@ def test_protein_classes_and_binding_sites_of_ones_own(tmp_path):
     task = settings("task=binding_site", f"task.data={path}")
     assert (task.level, task.kind) == (Level.RESIDUE, Kind.CLASSIFICATION)
     assert targets(task, tmp_path).train[0].tolist()[2:] == [1, 0]
+
+
+def test_the_task_of_the_docs(tmp_path, monkeypatch):
+    docs = (resource("conf").parent / "docs" / "flip.md").read_text()
+    (tmp_path / "solubility.yaml").write_text(docs.split("```yaml\n")[1].split("```")[0])
+    rows = ["MKA,1,train", "MKC,2,train", "MKD,3,validation", "MKE,4,test"]
+    (tmp_path / "solubility.csv").write_text("\n".join(["protein,percent,part", *rows]))
+    monkeypatch.chdir(tmp_path)
+    found = targets(settings("task=solubility.yaml"), tmp_path)
+    assert (found.mean, found.test[0].item()) == (1.5, 4.0)

@@ -110,6 +110,15 @@ def test_numbers_a_residue_stay_apart_over_lines(tmp_path):
     assert data.train[0].target.split() == ["1", "2", "-3e1"]
 
 
+def test_letters_are_one_word_over_lines(tmp_path):
+    for kind in (Kind.CLASSIFICATION, Kind.MULTILABEL):
+        data = read(folder(tmp_path), level=Level.RESIDUE, kind=kind)
+        assert data.validation[0].target == "CCCC"
+    labels = LABELS.replace("CC\nCC", "C C;E\n- C").replace("CEH", "C E H").replace("EE", "E E")
+    data = read(folder(tmp_path, labels=labels), level=Level.RESIDUE, kind=Kind.MULTILABEL)
+    assert data.validation[0].target == "C C;E - C"
+
+
 def test_sequences_that_a_split_does_not_name_are_counted(tmp_path):
     text = LABELS.replace(">b SET=train VALIDATION=True\nCC\nCC\n", "")
     text += ">d SET=validation\nHHHH\n"
@@ -119,17 +128,20 @@ def test_sequences_that_a_split_does_not_name_are_counted(tmp_path):
 
 def test_an_archive_is_read_like_its_folder(tmp_path):
     source = folder(tmp_path)
+    whole = read(source, level=Level.RESIDUE)
     with zipfile.ZipFile(tmp_path / "splits.zip", "w") as archive:
         for name in ("sequences", "labels", "mask"):
             archive.write(source / f"{name}.fasta", f"splits/{name}.fasta")
+            (source / f"{name}.fasta").unlink()
         archive.writestr("splits/.DS_Store", "x")
         archive.writestr("__MACOSX/splits/._labels.fasta", "x")
-    whole = read(source, level=Level.RESIDUE)
-    for name in ("sequences", "labels", "mask"):
-        (source / f"{name}.fasta").unlink()
+    # FLIP has other files beside its archive.
+    csv(source, "protein,fitness\nMK,1\n", "FULL_DATA.CSV")
     for path in (source, source / "splits.zip"):
         found = read(path, level=Level.RESIDUE)
-        assert [e.target for e in found.train] == [e.target for e in whole.train]
+        for part, examples in whole.parts.items():
+            kept = [(e.name, e.sequence, e.target, e.mask) for e in found.parts[part]]
+            assert kept == [(e.name, e.sequence, e.target, e.mask) for e in examples]
         assert split_names(path) == ["labels"]
     assert not (source / "splits").exists()
 
@@ -246,6 +258,15 @@ def test_damaged_archives_and_compressed_files(tmp_path, shared_data):
     path.write_bytes(damaged)
     with pytest.raises(DataError, match=r"splits/one_vs_many.fasta cannot be read"):
         read(path, level=Level.RESIDUE, split="one_vs_many", as_published=True)
+    encrypted = bytearray(whole)
+    # The flag of the first file's header, here and in the directory: section 4.4.4 of the format.
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := encrypted.find(mark, at + 1)) >= 0:
+            encrypted[at + offset] |= 1
+    path.write_bytes(encrypted)
+    with pytest.raises(DataError, match=r"cannot be read: .*encrypted"):
+        read(path, level=Level.RESIDUE, split="one_vs_many")
     cut = tmp_path / "set.csv.gz"
     rows = CSV.splitlines(keepends=True)
     text = rows[0] + "".join(rows[1:]) * 5000
