@@ -10,6 +10,7 @@ from bionemo_ext.cli.embed import embed
 from bionemo_ext.cli.export import export
 from bionemo_ext.cli.finetune import finetune
 from bionemo_ext.cli.flip import app as flip
+from bionemo_ext.cli.flip_benchmark import benchmark
 from bionemo_ext.cli.launch import launch
 from bionemo_ext.cli.plan import plan
 from bionemo_ext.cli.predict import predict
@@ -20,6 +21,7 @@ from bionemo_ext.cli.serve import serve
 def register(app: typer.Typer) -> None:
     """Add every command to ``app``."""
     app.add_typer(data, name="data")
+    flip.command()(benchmark)
     app.add_typer(flip, name="flip")
     app.command()(pretrain)
     app.command()(plan)
