@@ -1,8 +1,10 @@
 """The labelled set that a task's settings name: FLIP's, with its counts held to, or any other."""
 
+from functools import partial
 from pathlib import Path
 
 from bionemo_ext.contract import Kind, Level
+from bionemo_ext.data.progress import Bar, silent
 from bionemo_ext.errors import ConfigError, DataError
 from bionemo_ext.resources import data_path
 from bionemo_ext.tasks.catalogue import FlipTask, flip_task
@@ -11,6 +13,8 @@ from bionemo_ext.tasks.reading import read_labelled
 from bionemo_ext.tasks.tables import Columns
 
 _FLIP = "flip:"
+# A release that holds FLIP's data to no counts.
+_ANY = "any"
 
 
 def load(
@@ -25,6 +29,7 @@ def load(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
     seed: int = 42,
+    bar: Bar = silent,
 ) -> LabelledSet:
     """Read what ``data`` names.
 
@@ -34,11 +39,12 @@ def load(
         ``flip:`` and a task of FLIP, or a file, folder or archive, also one of the demo's.
     flip_root : Path
         Where FLIP's data lie.
-    level, kind, split, columns, validation_fraction, test_fraction, seed
+    level, kind, split, columns, validation_fraction, test_fraction, seed, bar
         As of :func:`bionemo_ext.tasks.reading.read_labelled`; of a FLIP task ``split`` is its
         usual one when not given.
     release : str, optional
-        Of a FLIP task, the release that must be found; the published one when not given.
+        Of a FLIP task, the release that must be found; the published one when not given, and
+        ``any`` to take what there is.
 
     Raises
     ------
@@ -48,33 +54,32 @@ def load(
         As :func:`bionemo_ext.tasks.reading.read_labelled`, and if the counts of a FLIP split are
         not those of the release; names the release whose they are.
     """
-    rest = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
     path = locate(data, flip_root)
+    read = partial(
+        read_labelled,
+        path,
+        level=level,
+        kind=kind,
+        columns=columns,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        bar=bar,
+    )
     if not data.startswith(_FLIP):
         if release is not None:
             raise ConfigError(f"release={release} is for FLIP's tasks, {data} is none of them")
-        return read_labelled(
-            path, level=level, kind=kind, split=split, columns=columns, seed=seed, **rest
-        )
+        return read(split=split)
     task = flip_task(data.removeprefix(_FLIP))
     release = release or task.release
-    if task.releases and release not in task.releases:
-        known = ", ".join(task.releases)
+    if task.releases and release not in (*task.releases, _ANY):
+        known = ", ".join((*task.releases, _ANY))
         raise ConfigError(f"FLIP's {task.name} has no release {release!r}; it has {known}")
     if level is not task.level:
         raise ConfigError(f"FLIP's {task.name} has level: {task.level.value}, not {level.value}")
     split = split or task.default
     _check_kind(task, split, kind)
-    found = read_labelled(
-        path,
-        level=level,
-        kind=kind,
-        split=split,
-        columns=columns,
-        seed=seed,
-        as_published=True,
-        **rest,
-    )
+    found = read(split=split, as_published=True)
     check_counts(task, split, release, found.counts, path)
     return found
 
@@ -132,8 +137,8 @@ def check_counts(
         return
     other = next((name for name, counts in known.items() if counts.agree(found)), None)
     has = "{train} train, {validation} validation, {test} test".format_map(found)
-    hint = f"; this is the release {other!r}, use task.release={other}" if other else ""
+    hint = f"this is the release {other!r}, use" if other else "to take it all the same, use"
     raise DataError(
         f"{path} split {split} has {has}, but FLIP's {task.name} of the release {release!r} has "
-        f"{known[release]}{hint}"
+        f"{known[release]}; {hint} task.release={other or _ANY}"
     )

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bionemo_ext.contract import Kind, Level
+from bionemo_ext.data.progress import Advance, Bar, silent
 from bionemo_ext.errors import DataError
 from bionemo_ext.tasks.drawing import draw
 from bionemo_ext.tasks.examples import LabelledSet, Row, Unlabelled, join
@@ -36,6 +37,9 @@ _PART_IN_NAME = re.compile(
     r"(?:^|[_.-])(train|val|valid|validation|test)(?:[_.-]|$)", re.IGNORECASE
 )
 
+# Proteins after which a bar is moved.
+_STEP = 500
+
 
 def read_labelled(
     path: Path,
@@ -48,6 +52,7 @@ def read_labelled(
     test_fraction: float = 0.1,
     seed: int = 42,
     as_published: bool = False,
+    bar: Bar = silent,
 ) -> LabelledSet:
     """Read a labelled set, of any of the shapes above.
 
@@ -73,6 +78,8 @@ def read_labelled(
         Take what FLIP's own archives have and a user's file should not: a record that stands
         twice with the same labels is two examples (bind), and a row with an empty set takes no
         part (aav).
+    bar : Bar
+        Shows the proteins read; 100,000 take some seconds.
 
     Returns
     -------
@@ -86,7 +93,8 @@ def read_labelled(
     """
     unlabelled = Unlabelled()
     rows = _rows(path, level, kind, split, columns or Columns(), unlabelled, as_published)
-    parts = join(_checked(row, level, kind) for row in rows)
+    with bar(f"reading {path.name}", None, "proteins") as advance:
+        parts = join(_checked(row, level, kind) for row in _told(rows, advance))
     drawn: list[str] = []
     if None in parts:
         parts["train"], parts["test"] = draw(parts.pop(None), test_fraction, seed, "test")
@@ -189,6 +197,13 @@ def _parts(
                     f"{example.where} is of the set {told}, but its file's name says {part}"
                 )
             yield Row(part, example)
+
+
+def _told(rows: Iterable[Row], advance: Advance) -> Iterator[Row]:
+    for number, row in enumerate(rows, start=1):
+        if number % _STEP == 0:
+            advance(_STEP)
+        yield row
 
 
 def _checked(row: Row, level: Level, kind: Kind) -> Row:

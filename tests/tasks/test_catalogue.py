@@ -70,7 +70,9 @@ def test_a_changed_archive_is_refused(shared_data, tmp_path):
     (tmp_path / "gb1" / "sampled.csv").write_text("".join(rows[:1] + rows[2:]))
     with pytest.raises(DataError, match=r"6288 train, .* but FLIP's gb1 .* has 6289 train") as told:
         load("flip:gb1", tmp_path, level=Level.SEQUENCE, kind=Kind.REGRESSION, split="sampled")
-    assert "task.release" not in str(told.value)
+    assert str(told.value).endswith("to take it all the same, use task.release=any")
+    given = {"level": Level.SEQUENCE, "kind": Kind.REGRESSION, "split": "sampled"}
+    assert load("flip:gb1", tmp_path, release="any", **given).counts["train"] == 6288
 
 
 def test_what_is_refused(shared_data, tmp_path):
@@ -78,7 +80,7 @@ def test_what_is_refused(shared_data, tmp_path):
         locate("flip:gb2", tmp_path)
     with pytest.raises(DataError, match="get it with 'bionemo-ext flip download aav --data"):
         locate("flip:aav", tmp_path)
-    with pytest.raises(ConfigError, match="has no release '2021'; it has 2022, current"):
+    with pytest.raises(ConfigError, match="has no release '2021'; it has 2022, current, any"):
         flip(shared_data, "secondary_structure", release="2021")
     with pytest.raises(ConfigError, match="FLIP's gb1 has level: sequence, not residue"):
         load("flip:gb1", shared_data / "FLIP", level=Level.RESIDUE, kind=Kind.REGRESSION)

@@ -10,6 +10,10 @@ from zipfile import ZipFile
 
 import pytest
 
+from bionemo_ext.errors import DataError
+from bionemo_ext.tasks.catalogue import TASKS
+from bionemo_ext.tasks.download import download
+
 
 class Handler(BaseHTTPRequestHandler):
     """Serves ``files`` by path; breaks off after ``cut`` bytes as often as ``cuts`` says."""
@@ -88,6 +92,26 @@ def test_download_and_again(command, bind, tmp_path):
     shown = command("flip", "list", "--data", data).stdout
     assert "from_publication *" in shown
     assert "648 / 364" in shown
+
+
+@pytest.mark.parametrize(
+    ("task", "archive"),
+    [
+        ("secondary_structure", "splits.zip"),
+        ("secondary_structure", "splits_head_test364.zip"),
+        ("conservation", "splits.zip"),
+        ("gb1", "splits.zip"),
+    ],
+)
+def test_archives_at_hand_are_the_pinned_ones(shared_data, tmp_path, task, archive):
+    (tmp_path / task).mkdir()
+    there = tmp_path / task / "splits.zip"
+    there.symlink_to(shared_data / "FLIP" / "splits" / task / archive)
+    assert not download(TASKS[task], tmp_path).new
+    there.unlink()
+    there.write_bytes(b"another")
+    with pytest.raises(DataError, match="remove it to download it"):
+        download(TASKS[task], tmp_path)
 
 
 def test_a_wrong_checksum_leaves_nothing(refusal, bind, tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import zipfile
+from contextlib import contextmanager
 
 import pytest
 
@@ -49,6 +50,19 @@ def test_csv(tmp_path):
     assert (data.train[0].sequence, data.train[0].target) == ("MKT", "1.5")
     assert (data.test[0].name, data.drawn) == ("line 4", ())
     assert data.test[0].where.endswith("set.csv line 4")
+
+
+def test_a_bar_is_told(tmp_path):
+    told = []
+
+    @contextmanager
+    def bar(what, total, unit):
+        told.append((what, total, unit))
+        yield told.append
+
+    rows = "".join(f"MK{'A' * (i % 50)}W,{i},train\n" for i in range(1100))
+    read(csv(tmp_path, f"sequence,target,set\n{rows}MKT,1,test\n"), bar=bar)
+    assert told == [("reading set.csv", None, "proteins"), 500, 500]
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ";", ","])
