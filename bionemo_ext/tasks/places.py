@@ -22,8 +22,9 @@ MASKS = ("mask", "resolved")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _FASTA = (".fasta", ".fa", ".faa")
 _TABLES = (".csv", ".tsv")
-# What a damaged archive or compressed file raises while it is read; RuntimeError: an encrypted one.
-_DAMAGED = (OSError, EOFError, BadZipFile, RuntimeError, zlib.error, lzma.LZMAError)
+# What a damaged archive or compressed file raises while it is read; an encrypted one raises a
+# RuntimeError, and one whose compression needs a library that is missing an ImportError.
+_DAMAGED = (OSError, EOFError, BadZipFile, RuntimeError, ImportError, zlib.error, lzma.LZMAError)
 
 
 def is_table(place: Place) -> bool:
@@ -99,6 +100,11 @@ def opened(place: Place) -> Iterator[TextIOWrapper]:
     except UnicodeDecodeError:
         raise DataError(f"{place} cannot be read: it is not text in UTF-8") from None
     except _DAMAGED as error:
+        raise DataError(f"{place} cannot be read: {_one_line(error)}") from None
+    except Exception as error:
+        # Every library for zstd that xopen may find has a class of its own.
+        if type(error).__name__ != "ZstdError":
+            raise
         raise DataError(f"{place} cannot be read: {_one_line(error)}") from None
 
 

@@ -1,10 +1,13 @@
 """Labelled files in every shape, and one sentence for each way in which they can be wrong."""
 
+import bz2
 import gzip
+import lzma
 import zipfile
 from contextlib import contextmanager
 
 import pytest
+from backports import zstd
 
 from bionemo_ext.contract import Kind, Level
 from bionemo_ext.errors import DataError
@@ -148,6 +151,7 @@ def test_an_archive_is_read_like_its_folder(tmp_path):
             archive.write(source / f"{name}.fasta", f"splits/{name}.fasta")
             (source / f"{name}.fasta").unlink()
         archive.writestr("splits/.DS_Store", "x")
+        archive.writestr("splits/._labels.fasta", "x")
         archive.writestr("__MACOSX/splits/._labels.fasta", "x")
     # FLIP has other files beside its archive.
     csv(source, "protein,fitness\nMK,1\n", "FULL_DATA.CSV")
@@ -261,7 +265,7 @@ def test_no_such_file_or_split(tmp_path):
         read(tmp_path / "one.csv", split="one")
 
 
-def test_damaged_archives_and_compressed_files(tmp_path, shared_data):
+def test_damaged_archives(tmp_path, shared_data):
     whole = (shared_data / "FLIP" / "splits" / "bind" / "splits.zip").read_bytes()
     path = tmp_path / "splits.zip"
     path.write_bytes(whole[: len(whole) // 2])
@@ -281,12 +285,24 @@ def test_damaged_archives_and_compressed_files(tmp_path, shared_data):
     path.write_bytes(encrypted)
     with pytest.raises(DataError, match=r"cannot be read: .*encrypted"):
         read(path, level=Level.RESIDUE, split="one_vs_many")
-    cut = tmp_path / "set.csv.gz"
+
+
+@pytest.mark.parametrize(
+    ("ending", "compress"),
+    [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress), ("zst", zstd.compress)],
+)
+def test_every_compression_whole_and_damaged(tmp_path, ending, compress):
     rows = CSV.splitlines(keepends=True)
-    text = rows[0] + "".join(rows[1:]) * 5000
-    cut.write_bytes(gzip.compress(text.encode())[:-30])
-    with pytest.raises(DataError, match=r"set.csv.gz cannot be read"):
-        read(cut)
+    packed = compress((rows[0] + "".join(rows[1:]) * 5000).encode())
+    half = len(packed) // 2
+    path = tmp_path / f"set.csv.{ending}"
+    path.write_bytes(packed)
+    assert read(path).counts == {"train": 5000, "validation": 5000, "test": 5000}
+    for damaged in (packed[:half], b"sequence,target\n", packed[:half] + bytes(40) + packed[half:]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"set.csv.{ending} (cannot be read|line)") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_what_only_published_files_may_have(tmp_path):
