@@ -2,8 +2,8 @@
 
 LoRA (Hu et al., 2021, arXiv 2106.09685) adds ``alpha / rank * B A`` to a frozen matrix W. The
 folder holds ``adapter_config.json`` and ``adapter_model.safetensors`` with the names of
-``PeftModel(EsmForMaskedLM)``; ``base_sha256`` in our own part of the configuration says which
-weights it belongs to. Shapes: R rank, I inputs and O outputs of an adapted matrix.
+``PeftModel(EsmForMaskedLM)``; ``base_sha256`` in the configuration says which weights it belongs
+to. Shapes: R rank, I inputs and O outputs of an adapted matrix.
 """
 
 import json
@@ -89,7 +89,7 @@ def read_adapter(folder: Path) -> Adapter:
                 f"{path}: the adapter of {name} has the shapes {tuple(a.shape)} and "
                 f"{tuple(b.shape)}, which are not of rank {raw['r']}"
             )
-    own = raw.get(OWN_KEY) or {}
+    own = (raw.get("auto_mapping") or {}).get(OWN_KEY, {})
     return Adapter(
         rank=raw["r"],
         alpha=raw["lora_alpha"],
@@ -191,7 +191,8 @@ def _config(adapter: Adapter) -> dict[str, Any]:
         "lora_dropout": adapter.dropout,
         # Whole names: "output.dense" alone would mean two matrices of each layer.
         "target_modules": sorted(adapter.tensors),
-        OWN_KEY: {"base_sha256": adapter.base_digest},
+        # The one place where PEFT takes keys that are not its own without a warning.
+        "auto_mapping": {OWN_KEY: {"base_sha256": adapter.base_digest}},
     }
 
 

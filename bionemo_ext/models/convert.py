@@ -133,7 +133,7 @@ def to_huggingface(state: Mapping[str, Tensor], config: Architecture) -> State:
             out[theirs + their_name] = state[ours + name]
         for end in ("weight", "bias"):
             fused = state[f"{ours}self_attention.linear_qkv.{end}"]
-            for part, tensor in zip(_PROJECTIONS, _separate(fused, config.heads), strict=True):
+            for part, tensor in zip(_PROJECTIONS, separate(fused, config.heads), strict=True):
                 out[f"{theirs}attention.self.{part}.{end}"] = tensor
     out |= constants(config, out[names.bias].dtype)
     return {name: tensor.contiguous().clone() for name, tensor in out.items()}
@@ -164,6 +164,21 @@ def gather(shards: Sequence[Mapping[str, Tensor]]) -> State:
         else:
             raise CheckpointError(f"tensor parallel ranks disagree on {name}")
     return out
+
+
+def linear_maps(config: Architecture, layer: int) -> dict[str, tuple[str, ...]]:
+    """Names in transformers of a layer's linear maps, by Megatron's last word for each.
+
+    Query, key and value are one map in Megatron; the names have no ``.weight``.
+    """
+    prefix = f"{_names(config).layers}{layer}."
+    found = {ours.split(".")[-1]: (prefix + theirs,) for ours, theirs in _MATRICES.items()}
+    return {"linear_qkv": tuple(f"{prefix}attention.self.{p}" for p in _PROJECTIONS), **found}
+
+
+def separate(fused: Tensor, heads: int) -> list[Tensor]:
+    """Rows of query, key and value from rows [3 H, ...] that are interleaved head by head."""
+    return [part.flatten(0, 1) for part in fused.unflatten(0, (heads, 3, -1)).unbind(1)]
 
 
 def fused_name(name: str) -> str:
@@ -202,7 +217,3 @@ def _interleave(parts: Sequence[Tensor], heads: int) -> Tensor:
     # Megatron holds (query, key, value) head by head, so that a rank takes whole heads.
     split = [part.unflatten(0, (heads, -1)) for part in parts]
     return torch.stack(split, dim=1).flatten(0, 2)
-
-
-def _separate(fused: Tensor, heads: int) -> list[Tensor]:
-    return [part.flatten(0, 1) for part in fused.unflatten(0, (heads, 3, -1)).unbind(1)]

@@ -25,11 +25,28 @@ def initialise(model: torch.nn.Module, config: TransformerConfig, seed: int) -> 
             continue
         residual = name.endswith(("linear_proj.weight", "linear_fc2.weight"))
         shrink = (2 * config.num_layers) ** -0.5 if residual else 1.0
-        generator = torch.Generator(weight.device)
-        generator.manual_seed(zlib.crc32(f"{seed} {name}".encode()))
-        whole = torch.empty(_whole_shape(weight), device=weight.device)
-        whole.normal_(std=config.init_method_std * shrink, generator=generator)
-        weight.data.copy_(_own_part(whole, weight))
+        fill(weight, name, config.init_method_std * shrink, seed)
+
+
+def fill(weight: torch.nn.Parameter, name: str, deviation: float, seed: int) -> None:
+    """Draw a whole matrix from a normal distribution and keep this rank's part of it.
+
+    Parameters
+    ----------
+    weight : Parameter
+        This rank's part.
+    name : str
+        Of the matrix in the whole model.
+    deviation : float
+        Standard deviation.
+    seed : int
+        Decides the numbers together with the name.
+    """
+    generator = torch.Generator(weight.device)
+    generator.manual_seed(zlib.crc32(f"{seed} {name}".encode()))
+    whole = torch.empty(_whole_shape(weight), device=weight.device)
+    whole.normal_(std=deviation, generator=generator)
+    weight.data.copy_(_own_part(whole, weight))
 
 
 def whole_names(

@@ -8,7 +8,7 @@ its ``model.yaml``, else in the ``run.yaml`` of the run that it lies in.
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError  # the index is a pickle
 from typing import Any
@@ -23,7 +23,7 @@ from torch.distributed.checkpoint import (
     FileSystemWriter,
 )
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import ReadItem
 
 from bionemo_ext.errors import CheckpointError
@@ -107,6 +107,36 @@ def read_checkpoint(step: Path, on_bytes: OnBytes | None = None) -> tuple[Archit
     return config, _read_weights(step / WEIGHTS, config, on_bytes)
 
 
+def read_added(step: Path, part: str) -> State:
+    """Read what a model has beside its architecture's own tensors: a task's head, adapters.
+
+    Parameters
+    ----------
+    step : Path
+        The checkpoint's folder.
+    part : str
+        What stands in the names of the wanted tensors, for example ``head.``.
+
+    Returns
+    -------
+    dict of Tensor
+        By the names on disk without ``module.``; the tensors of all layers are stacked in one.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or damaged.
+    """
+    check_files(step)
+    known = _index(step / WEIGHTS).state_dict_metadata
+    names = [
+        name
+        for name, found in known.items()
+        if name.startswith("module.") and part in name and isinstance(found, TensorStorageMetadata)
+    ]
+    return {n.removeprefix("module."): t for n, t in _load(step / WEIGHTS, names).items()}
+
+
 def write_checkpoint(folder: Path, config: Architecture, state: Mapping[str, Tensor]) -> None:
     """Write a Megatron state as a checkpoint without an optimizer, whole or not at all.
 
@@ -179,13 +209,22 @@ class _CountingPlanner(DefaultLoadPlanner):
 
 def _read_weights(folder: Path, config: Architecture, on_bytes: OnBytes | None) -> State:
     """Read a Megatron state from the distributed files, in this one process."""
-    found = _index(folder).state_dict_metadata
     names = {_disk_name(name): name for name in megatron_names(config)}
-    _check_layers(found, config, folder)
+    _check_layers(_index(folder).state_dict_metadata, config, folder)
+    found = _load(folder, {disk for disk, _ in names}, on_bytes)
+    return {
+        name: found[disk] if layer is None else found[disk][layer].clone()
+        for (disk, layer), name in names.items()
+    }
+
+
+def _load(folder: Path, names: Iterable[str], on_bytes: OnBytes | None = None) -> State:
+    """Read whole tensors by the names that they have on disk."""
+    found = _index(folder).state_dict_metadata
     try:
         wanted = {
-            disk: torch.empty(found[disk].size, dtype=found[disk].properties.dtype)
-            for disk in sorted({d for d, _ in names})
+            name: torch.empty(found[name].size, dtype=found[name].properties.dtype)
+            for name in sorted(names)
         }
         reader, planner = FileSystemReader(folder), _CountingPlanner(on_bytes)
         dcp.load(wanted, storage_reader=reader, planner=planner, no_dist=True)
@@ -193,10 +232,7 @@ def _read_weights(folder: Path, config: Architecture, on_bytes: OnBytes | None) 
         raise CheckpointError(f"the checkpoint {folder.parent} lacks the tensor {error}") from None
     except (CheckpointException, OSError, RuntimeError) as error:
         raise CheckpointError(f"the checkpoint {folder.parent} is damaged: {error}") from None
-    return {
-        name: wanted[disk] if layer is None else wanted[disk][layer].clone()
-        for (disk, layer), name in names.items()
-    }
+    return wanted
 
 
 def _check_layers(found: Mapping[str, Any], config: Architecture, folder: Path) -> None:

@@ -11,20 +11,13 @@ from bionemo_ext.recipes.saving import WholeCheckpoints
 
 
 class Preempted(Exception):  # noqa: N818  (nothing went wrong)
-    """The run was told to end and has saved."""
+    """The run was told to end, and a whole checkpoint says from where it goes on."""
 
 
-class SaveAndStop(pl.Callback):
-    """Save after the step in which any rank received SIGTERM, and stop.
+class Stop(pl.Callback):
+    """Stop after the step in which any rank received SIGTERM; the newest checkpoint stands."""
 
-    Parameters
-    ----------
-    checkpoints : WholeCheckpoints
-        What saves.
-    """
-
-    def __init__(self, checkpoints: WholeCheckpoints) -> None:
-        self.checkpoints, self.asked = checkpoints, False
+    asked = False
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Take the signal over from Lightning, which would end without saving."""
@@ -40,10 +33,30 @@ class SaveAndStop(pl.Callback):
         Raises
         ------
         Preempted
-            On all ranks, once the checkpoint is whole.
+            On all ranks, once everything is saved that is to be.
         """
         asked = torch.tensor([float(self.asked)], device=torch.cuda.current_device())
         torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
         if asked.item() and trainer.global_step < trainer.max_steps:
-            self.checkpoints.save_and_wait(trainer)
+            self.save(trainer)
             raise Preempted
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Save what the stop must not lose; here nothing."""
+
+
+class SaveAndStop(Stop):
+    """Save after the step in which any rank received SIGTERM, and stop.
+
+    Parameters
+    ----------
+    checkpoints : WholeCheckpoints
+        What saves.
+    """
+
+    def __init__(self, checkpoints: WholeCheckpoints) -> None:
+        self.checkpoints = checkpoints
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Save, and wait until the checkpoint is whole."""
+        self.checkpoints.save_and_wait(trainer)

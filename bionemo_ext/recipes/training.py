@@ -1,8 +1,6 @@
 """One rank of a pretraining run: model, data and NeMo's trainer put together."""
 
 import os
-from contextlib import suppress
-from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
 
@@ -10,12 +8,11 @@ import lightning.pytorch as pl
 import nemo.lightning as nl
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from nemo.lightning.callback_group import CallbackGroup
 
 from bionemo_ext.data.dataset import MaskedDataset
 from bionemo_ext.data.opening import open_data
 from bionemo_ext.data.store import SequenceStore
-from bionemo_ext.errors import CheckpointError, ConfigError
+from bionemo_ext.errors import CheckpointError
 from bionemo_ext.huggingface import State
 from bionemo_ext.models.config import megatron_config
 from bionemo_ext.recipes import cpu
@@ -24,24 +21,21 @@ from bionemo_ext.recipes.checkpoint import check_files
 from bionemo_ext.recipes.conversion import read_any
 from bionemo_ext.recipes.datamodule import PretrainData
 from bionemo_ext.recipes.figures import Figures
-from bionemo_ext.recipes.module import MaskedLanguageModel, megatron_optimizer
-from bionemo_ext.recipes.preemption import Preempted, SaveAndStop
+from bionemo_ext.recipes.module import MaskedLanguageModel
+from bionemo_ext.recipes.optimizer import megatron_optimizer
+from bionemo_ext.recipes.preemption import SaveAndStop
 from bionemo_ext.recipes.runs import newest_checkpoint
 from bionemo_ext.recipes.saving import WholeCheckpoints
-from bionemo_ext.recipes.settings import (
-    Arithmetic,
-    Fp8,
-    Implementation,
-    PretrainSettings,
+from bionemo_ext.recipes.settings import Fp8, PretrainSettings
+from bionemo_ext.recipes.strategy import (
+    DTYPES,
+    Strategy,
+    fit,
+    layers_for,
+    make_trainer,
+    token_multiple,
 )
-from bionemo_ext.recipes.strategy import Strategy
 from bionemo_ext.resources import data_path
-
-_DTYPES = {
-    Arithmetic.FP32: torch.float32,
-    Arithmetic.FP16: torch.float16,
-    Arithmetic.BF16: torch.bfloat16,
-}
 
 
 def train(settings: PretrainSettings) -> None:
@@ -58,8 +52,7 @@ def train(settings: PretrainSettings) -> None:
     ConfigError
         If FP8 is asked for where TransformerEngine's layers cannot run.
     """
-    on_gpu = torch.cuda.is_available()
-    if not on_gpu:
+    if not torch.cuda.is_available():
         cpu.enable_nemo()
     pl.seed_everything(settings.seed, verbose=False)
     newest = newest_checkpoint(Path(settings.out))
@@ -70,11 +63,8 @@ def train(settings: PretrainSettings) -> None:
     checkpoints = WholeCheckpoints(
         Path(settings.out), settings.checkpoint_every, settings.keep_checkpoints, settings.keep_best
     )
-    trainer = _trainer(settings, on_gpu, checkpoints)
-    # NeMo's telemetry is the only member: nobody asked for it, and it raises at the first save.
-    CallbackGroup.get_instance()._callbacks.clear()
-    with suppress(Preempted):
-        trainer.fit(model, _data(settings), ckpt_path=str(newest) if newest else None)
+    trainer = _trainer(settings, checkpoints)
+    fit(trainer, model, _data(settings), newest)
 
 
 def _initial_weights(settings: PretrainSettings) -> State:
@@ -92,13 +82,8 @@ def _initial_weights(settings: PretrainSettings) -> State:
 
 def _model(settings: PretrainSettings, weights: State | None) -> MaskedLanguageModel:
     parallel, precision = settings.parallel, settings.precision
-    dtype = _DTYPES[precision.arithmetic]
-    implementation = _implementation(settings.model.implementation)
-    if precision.fp8 is not Fp8.OFF and implementation == Implementation.LOCAL.value:
-        raise ConfigError(
-            f"precision.fp8={precision.fp8.value} needs a Hopper GPU or later, and there is none "
-            "here; precision=bf16 runs everywhere"
-        )
+    dtype = DTYPES[precision.arithmetic]
+    implementation = layers_for(settings.model.implementation, precision)
     architecture = settings.model.architecture()
     config = megatron_config(
         architecture,
@@ -117,13 +102,6 @@ def _model(settings: PretrainSettings, weights: State | None) -> MaskedLanguageM
     return MaskedLanguageModel(
         architecture, config, implementation, optimizer, settings.seed, weights
     )
-
-
-def _implementation(wanted: Implementation) -> str:
-    if wanted is not Implementation.AUTO:
-        return wanted.value
-    engine = torch.cuda.is_available() and find_spec("transformer_engine") is not None
-    return (Implementation.TRANSFORMER_ENGINE if engine else Implementation.LOCAL).value
 
 
 def _data(settings: PretrainSettings) -> PretrainData:
@@ -147,37 +125,20 @@ def _data(settings: PretrainSettings) -> PretrainData:
         settings.micro_batch,
         batch,
         packing=settings.packing,
-        multiple=_token_multiple(settings),
+        multiple=token_multiple(settings.parallel, settings.precision),
         workers=data.workers,
     )
 
 
-def _token_multiple(settings: PretrainSettings) -> int:
-    """What a micro-batch's tokens must be a multiple of, so that every matrix product takes them.
-
-    FP8 wants multiples of 16, in blocks of 128; sequence parallel ranks share the tokens.
-    """
-    per_rank = 128 if settings.precision.fp8 is Fp8.BLOCKWISE else 16
-    return per_rank * (settings.parallel.tensor if settings.parallel.sequence else 1)
-
-
-def _trainer(settings: PretrainSettings, on_gpu: bool, checkpoints: WholeCheckpoints) -> nl.Trainer:
-    parallel = settings.parallel
-    return nl.Trainer(
-        accelerator="gpu" if on_gpu else "cpu",
-        devices=parallel.devices,
-        num_nodes=parallel.nodes,
-        strategy=Strategy(settings, _DTYPES[settings.precision.arithmetic], on_gpu=on_gpu),
-        max_steps=settings.steps,
-        val_check_interval=min(settings.validate_every, settings.steps),
-        check_val_every_n_epoch=None,
-        limit_val_batches=1.0,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        logger=False,
+def _trainer(settings: PretrainSettings, checkpoints: WholeCheckpoints) -> nl.Trainer:
+    strategy = Strategy(
+        settings.parallel, settings.precision, background=settings.async_checkpoints
+    )
+    return make_trainer(
+        settings.parallel,
+        strategy,
+        steps=settings.steps,
+        validate_every=settings.validate_every,
         callbacks=[_figures(settings), checkpoints, SaveAndStop(checkpoints)],
     )
 
