@@ -21,6 +21,10 @@ def convert(
     to: Annotated[
         Literal["huggingface", "nemo", "fair-esm"], typer.Option(help="Form to write.")
     ] = "huggingface",
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a LoRA adapter, or of its task, to merge into the weights."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace DEST if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary.")] = False,
 ) -> None:
@@ -32,7 +36,7 @@ def convert(
         from bionemo_ext.recipes.conversion import Form
         from bionemo_ext.recipes.conversion import convert as write
 
-    done = write(source, out, Form(to), force=force)
+    done = write(source, out, Form(to), adapter=adapter, force=force)
     if as_json:
         typer.echo(json.dumps(done.as_json()))
         return

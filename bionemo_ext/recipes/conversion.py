@@ -12,9 +12,13 @@ from bionemo_ext.huggingface import (
     Architecture,
     ESM2Config,
     State,
+    check_adapter,
+    merge_adapter,
     parameter_count,
+    read_adapter,
     read_model,
     weight_files,
+    weights_digest,
 )
 from bionemo_ext.huggingface.tensors import OnBytes
 from bionemo_ext.models.convert import from_huggingface, to_huggingface
@@ -105,7 +109,14 @@ def recognise(source: Path | str) -> tuple[Path, Form]:
     )
 
 
-def convert(source: Path | str, out: Path, form: Form, *, force: bool = False) -> Conversion:
+def convert(
+    source: Path | str,
+    out: Path,
+    form: Form,
+    *,
+    adapter: Path | None = None,
+    force: bool = False,
+) -> Conversion:
     """Write a model in another form, whole or not at all.
 
     Parameters
@@ -116,6 +127,8 @@ def convert(source: Path | str, out: Path, form: Form, *, force: bool = False) -
         A folder, or for fair-esm a ``.pt`` file.
     form : Form
         What to write.
+    adapter : Path, optional
+        Folder of a LoRA adapter, or of the task that has one; it is merged into the weights.
     force : bool
         Replace what is at ``out``.
 
@@ -124,7 +137,8 @@ def convert(source: Path | str, out: Path, form: Form, *, force: bool = False) -
     InputError
         If ``out`` exists, or has no name that the form can have.
     CheckpointError
-        If the source cannot be read, or its model does not exist in the form.
+        If the source cannot be read, its model does not exist in the form, or the adapter is of
+        other weights.
     RunError
         If a published model cannot be had.
     """
@@ -134,6 +148,9 @@ def convert(source: Path | str, out: Path, form: Form, *, force: bool = False) -
         raise InputError(f"{out} holds the source {path}; choose another place")
     with bytes_bar("reading", _size(path, source_form)) as on_bytes:
         config, state = _read(path, source_form, on_bytes)
+    if adapter is not None:
+        digest = weights_digest(path) if source_form is Form.HUGGINGFACE else ""
+        state = _merged(config, state, adapter, digest)
     with bytes_bar("writing", sum(t.nbytes for t in state.values()), watch=_partial(out)):
         _write(out, form, config, state)
     if form is not Form.FAIR_ESM:
@@ -165,6 +182,15 @@ def _read(path: Path, form: Form, on_bytes: OnBytes | None = None) -> tuple[Arch
     found = read_fair_esm(path) if form is Form.FAIR_ESM else read_model(path, on_bytes)
     config, state = found
     return config, from_huggingface(state, config)
+
+
+def _merged(config: Architecture, state: State, folder: Path, digest: str) -> State:
+    """Add an adapter to a Megatron state; ``digest`` is that of its weights, if they have one."""
+    inner = folder / "adapter"  # in a task's folder
+    adapter = read_adapter(inner if inner.is_dir() else folder)
+    check_adapter(adapter, config, digest)
+    merged = merge_adapter(to_huggingface(state, config), config, adapter)
+    return from_huggingface(merged, config)
 
 
 def _write(out: Path, form: Form, config: Architecture, state: State) -> None:

@@ -12,9 +12,11 @@ from omegaconf import OmegaConf
 from bionemo_ext.errors import CheckpointError
 from bionemo_ext.inference.task import TaskSpec
 from bionemo_ext.recipes.finetune.settings import FinetuneSettings
-from bionemo_ext.recipes.runs import RUN_FILE, newest_checkpoint
+from bionemo_ext.recipes.runs import newest_checkpoint
 from bionemo_ext.tasks.examples import LabelledSet
 from bionemo_ext.tasks.targets import Targets
+
+TUNING_FILE = "tuning.yaml"
 
 # What a run may not change halfway: going on would not be the same run.
 _FIXED = (
@@ -35,7 +37,7 @@ _FIXED = (
 
 
 def claim(settings: FinetuneSettings, spec: TaskSpec, data: LabelledSet, targets: Targets) -> None:
-    """Write ``run.yaml``, or see that the folder's checkpoints are of the same run.
+    """Write ``tuning.yaml``, or see that the folder's checkpoints are of the same run.
 
     Parameters
     ----------
@@ -51,15 +53,15 @@ def claim(settings: FinetuneSettings, spec: TaskSpec, data: LabelledSet, targets
     plain = OmegaConf.create(json.loads(json.dumps(asdict(settings))))
     plain.encoder_digest = spec.encoder_digest
     plain.labels_digest = _labels_digest(data.train, targets.train)
-    if newest_checkpoint(out) is not None and (out / RUN_FILE).is_file():
-        _check_same(out, OmegaConf.load(out / RUN_FILE), plain)
+    if newest_checkpoint(out) is not None and (out / TUNING_FILE).is_file():
+        _check_same(out, OmegaConf.load(out / TUNING_FILE), plain)
     else:
         out.mkdir(parents=True, exist_ok=True)
         (out / "task.json").unlink(missing_ok=True)  # a folder that has it is whole
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    partial = out / f".{RUN_FILE}.partial"
+    partial = out / f".{TUNING_FILE}.partial"
     OmegaConf.save(plain, partial)
-    partial.replace(out / RUN_FILE)
+    partial.replace(out / TUNING_FILE)
 
 
 def _check_same(out: Path, before: Any, now: Any) -> None:
