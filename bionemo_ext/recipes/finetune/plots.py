@@ -160,7 +160,7 @@ def scatter_figure(
     """Draw prediction over truth [M], with the diagonal and the line of the mean predictor."""
     with panels((5.6, 5.2)) as (figure, (axes,)):
         # Where points lie on each other, their density shows.
-        alpha = float(np.clip(300 / len(truth), 0.08, 0.7))
+        alpha = float(np.clip(700 / len(truth), 0.1, 0.7))
         axes.scatter(truth, predicted, s=12, color=TEAL, alpha=alpha, linewidths=0, rasterized=True)
         ends = [min(truth.min(), predicted.min(), mean), max(truth.max(), predicted.max(), mean)]
         margin = 0.04 * (ends[1] - ends[0] or 1)
