@@ -33,6 +33,10 @@ def finetune(
         f"{result['task']}: {counts['train']} train, {counts['validation']} validation, "
         f"{counts['test']} test, {result['seconds']} s"
     )
+    if result["drawn"]:
+        typer.echo(f"  the data mark no {' and no '.join(result['drawn'])} set: drawn by the seed")
+    if result["unlabelled"]:
+        typer.echo(f"  {result['unlabelled']} sequences have no label and were left out")
     for name, label in (
         ("test", "encoder"), ("one_hot", "one-hot"), ("majority", "majority"), ("mean", "mean")
     ):  # fmt: skip

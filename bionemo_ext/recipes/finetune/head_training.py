@@ -117,7 +117,7 @@ def _epoch(
         (loss_sum / count.clamp(min=1e-12)).backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), settings.clip or torch.inf)
         optimizer.step()
-        total, counted = total + float(loss_sum), counted + float(count)
+        total, counted = total + loss_sum.item(), counted + count.item()
     return total / max(counted, 1e-12)
 
 
@@ -131,7 +131,7 @@ def evaluate(
     batches = _batches(spec, examples, features, range(len(examples)), batch)
     for x, lengths, targets in batches:
         loss_sum, count = task_loss(spec, head(x, lengths), targets)
-        total, counted = total + float(loss_sum), counted + float(count)
+        total, counted = total + loss_sum.item(), counted + count.item()
     return total / max(counted, 1e-12)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bionemo_ext.contract import Level, TaskInfo
+from bionemo_ext.data.progress import Bar, silent
 from bionemo_ext.errors import ConfigError
 from bionemo_ext.huggingface import read_config, weights_digest
 from bionemo_ext.inference.task import HeadKind, TaskSpec
@@ -46,7 +47,9 @@ class Prepared:
         return [example.sequence for part in PARTS for example in getattr(self.data, part)]
 
 
-def prepare(task: TaskSettings, flip: Path, max_residues: int, seed: int) -> Prepared:
+def prepare(
+    task: TaskSettings, flip: Path, max_residues: int, seed: int, bar: Bar = silent
+) -> Prepared:
     """Read a task's labels.
 
     Parameters
@@ -59,6 +62,8 @@ def prepare(task: TaskSettings, flip: Path, max_residues: int, seed: int) -> Pre
         Longer sequences are cut at their end, and their residues' labels with them.
     seed : int
         Of a split that the file leaves to us.
+    bar : Bar
+        Is told of labels as they are read.
 
     Raises
     ------
@@ -79,6 +84,7 @@ def prepare(task: TaskSettings, flip: Path, max_residues: int, seed: int) -> Pre
         validation_fraction=task.validation_fraction,
         test_fraction=task.test_fraction,
         seed=seed,
+        bar=bar,
     )
     targets = numeric_targets(
         data, task.level, task.kind, classes=task.classes, letters=task.letters

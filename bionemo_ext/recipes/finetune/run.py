@@ -56,7 +56,7 @@ def run(overrides: Sequence[str], bar: Bar = silent) -> dict[str, Any]:
         If a rank fails, or the disk has no room.
     """
     settings = compose("finetune", overrides, FinetuneSettings)
-    job = _job(settings)
+    job = _job(settings, bar)
     if in_rank():
         ours, first = launched_by_us(), os.environ["RANK"] == "0"
         if ours:
@@ -85,13 +85,13 @@ class _Job:
         return Path(self.settings.out)
 
 
-def _job(settings: FinetuneSettings) -> _Job:
+def _job(settings: FinetuneSettings, bar: Bar) -> _Job:
     began = time.monotonic()
     folder = model_folder(Path(settings.encoder))
     architecture = read_config(folder)
     check(settings, architecture)
     limit = min(settings.max_residues, architecture.max_residues)
-    prepared = prepare(settings.task, Path(settings.flip), limit, settings.seed)
+    prepared = prepare(settings.task, Path(settings.flip), limit, settings.seed, bar)
     try:
         Path(settings.out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -200,5 +200,7 @@ def _result(job: _Job, found: Scores, bar: Bar) -> dict[str, Any]:
     ).values
     result["classes"] = list(spec.classes)
     result["counts"] = prepared.data.counts
+    result["unlabelled"] = prepared.data.unlabelled
+    result["drawn"] = list(prepared.data.drawn)
     result["seconds"] = round(time.monotonic() - job.began, 1)
     return result
