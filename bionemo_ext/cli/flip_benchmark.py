@@ -81,6 +81,7 @@ def _by_task(splits: list[str]) -> dict[str, list[str]]:
 
 
 def _show(report: "Report") -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
@@ -98,9 +99,17 @@ def _show(report: "Report") -> None:
     console = Console(width=console.width if console.is_terminal else 120, highlight=False)
     for title, rows in by_split(report.rows):
         metrics = columns(rows)
-        table = Table(title=title, title_justify="left", caption=" ".join(remarks(rows)))
+        table = Table(
+            title=title,
+            title_justify="left",
+            caption=" ".join(remarks(rows)),
+            caption_justify="left",
+            box=SIMPLE,
+        )
         for place, name in enumerate(header(metrics)):
-            table.add_column(name, justify="right" if place else "left", no_wrap=True)
+            # On a narrow terminal names are folded, never figures.
+            side = "right" if place else "left"
+            table.add_column(name, justify=side, no_wrap=place > 0, overflow="fold")
         for row in rows:
             table.add_row(*cells(row, metrics), style="dim" if row.is_published else "")
         console.print(table)

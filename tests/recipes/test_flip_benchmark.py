@@ -190,15 +190,17 @@ def test_a_failure_is_one_sentence_and_exit_code_1(command, charges, tmp_path):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({"overrides": ["seed=1"]}, "seed=1: this key is what the benchmark sets itself"),
+        ({"overrides": ["seed=1"]}, "seed=1: the benchmark sets seed itself"),
+        ({"overrides": ["parallel.tensor=2"]}, "or has no use for it"),
+        ({"overrides": ["precision=fp16"]}, "frozen embeds in fp32 or bf16"),
         ({"splits": {"gb1": ["sampled"]}}, "splits of 'gb1' are given, but the tasks are charges"),
         ({"tasks": ["gb1"], "splits": {"gb1": ["none"]}}, "FLIP's gb1 has no split 'none'"),
         ({"tasks": ["all"]}, "none of FLIP's tasks is in"),
     ],
 )
-def test_what_is_refused_before_anything_runs(run, tmp_path, more, told):
+def test_what_is_refused_before_anything_runs(run, tiny_hf_folder, tmp_path, more, told):
     with pytest.raises((ConfigError, DataError), match=told):
-        run("one-hot", **more)
+        run("one-hot", f"tiny={tiny_hf_folder}", **more)
     assert not (tmp_path / "out").exists()
 
 

@@ -63,7 +63,7 @@ def test_seeds_become_a_mean_with_its_spread():
     assert rows[-1].scores["mse"] == Summary(3.0, None, None, (2.9, 3.1), (3.0,))
     text = markdown(rows, ["scl mixed_soft: there is no file"])
     assert "| model | Spearman | spread | 95% | MSE | seconds |" in text
-    assert "| esm | 0.600 ± 0.141 | 0.200 | 0.450 to 0.700 | 1.500 ± 0.707 | 1.0 |" in text
+    assert "| esm | 0.600 ± 0.141 | 0.200 | 0.450 to 0.700 | 1.500 | 1.0 |" in text
     assert "| ESM-2 15B (published) |  |  |  | 1.520 |  |" in text
     assert "Proteins: 1,200 train, 1 validation, 2 test." in text
     assert "## Failed\n\n- scl mixed_soft: there is no file\n" in text

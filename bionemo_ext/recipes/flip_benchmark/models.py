@@ -11,7 +11,7 @@ from torch import Tensor
 from bionemo_ext.contract import Kind
 from bionemo_ext.data.progress import Bar
 from bionemo_ext.errors import ConfigError
-from bionemo_ext.huggingface import read_config, weights_digest
+from bionemo_ext.huggingface import Architecture, read_config, weights_digest
 from bionemo_ext.inference.task import HeadKind
 from bionemo_ext.recipes.finetune import evaluate
 from bionemo_ext.recipes.finetune.epochs import Row
@@ -27,6 +27,7 @@ from bionemo_ext.recipes.finetune.features import (
     open_cache,
 )
 from bionemo_ext.recipes.finetune.head_training import predict_all, train_head
+from bionemo_ext.recipes.finetune.preflight import check
 from bionemo_ext.recipes.finetune.prepare import Prepared, model_folder
 from bionemo_ext.recipes.finetune.settings import FinetuneSettings
 from bionemo_ext.recipes.flip_benchmark.ridge import of_one_length, ridge_predictions
@@ -44,6 +45,9 @@ class Model(Protocol):
 
     def title(self, kind: Kind) -> str:
         """Its name in the table of a task of this kind."""
+
+    def check(self, settings: FinetuneSettings) -> None:
+        """Refuse settings that it cannot run with, by a ConfigError."""
 
     def identity(self, settings: FinetuneSettings) -> dict[str, str]:
         """What its results depend on beside data, head and training."""
@@ -67,6 +71,9 @@ class _BuiltIn:
 
     def title(self, kind: Kind) -> str:
         return self.name
+
+    def check(self, settings: FinetuneSettings) -> None:
+        pass
 
     def identity(self, settings: FinetuneSettings) -> dict[str, str]:
         return {"built_in": self.name}
@@ -165,19 +172,22 @@ class EncoderModel:
         A Hugging Face folder.
     digest : str
         SHA-256 of its weights.
-    hidden, limit : int
-        Width of an embedding, and residues that it was made for.
+    architecture : Architecture
+        Its shape, and the residues that it was made for.
     """
 
     name: str
     folder: Path
     digest: str
-    hidden: int
-    limit: int
+    architecture: Architecture
 
     def title(self, kind: Kind) -> str:
         """Its name."""
         return self.name
+
+    def check(self, settings: FinetuneSettings) -> None:
+        """Refuse what fine-tuning on it would."""
+        check(settings, self.architecture)
 
     def identity(self, settings: FinetuneSettings) -> dict[str, str]:
         """The weights and how they are used."""
@@ -189,7 +199,7 @@ class EncoderModel:
 
     def max_residues(self, wanted: int) -> int:
         """At most its own limit."""
-        return min(wanted, self.limit)
+        return min(wanted, self.architecture.max_residues)
 
     def fixed(self, prepared: Prepared) -> bool:
         """The head is drawn."""
@@ -199,7 +209,8 @@ class EncoderModel:
         self, prepared: Prepared, settings: FinetuneSettings, on_epoch: OnEpoch, bar: Bar
     ) -> Predictions:
         """By head on embeddings, which are computed once for all seeds."""
-        spec = replace(prepared.spec, input_size=self.hidden, encoder_digest=self.digest)
+        hidden = self.architecture.hidden
+        spec = replace(prepared.spec, input_size=hidden, encoder_digest=self.digest)
         arithmetic = settings.arithmetic
         root = cache_folder(settings.cache.folder)
         with open_cache(root, spec, arithmetic, settings.cache.dtype.value) as cache:
@@ -262,5 +273,4 @@ def _encoder(word: str) -> EncoderModel:
     folder = model_folder(Path(path))
     run = folder.parent if folder.name == "huggingface" else folder
     name = _NOT_IN_A_NAME.sub("_", name or run.resolve().name)
-    shape = read_config(folder)
-    return EncoderModel(name, folder, weights_digest(folder), shape.hidden, shape.max_residues)
+    return EncoderModel(name, folder, weights_digest(folder), read_config(folder))

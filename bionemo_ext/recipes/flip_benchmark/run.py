@@ -29,8 +29,9 @@ ALL = "all"
 FLIP = "flip:"
 # Tracebacks of what was not foreseen.
 LOG = "failures.log"
-# Keys of finetune that the benchmark sets itself.
-_OURS = ("encoder", "out", "task", "task.split", "flip", "seed", "mode")
+# Keys of finetune that the benchmark sets itself or that a frozen encoder has no use for.
+_NOT_TAKEN = ("encoder", "out", "task", "task.split", "flip", "seed", "mode", "baselines")
+_SECTIONS_NOT_TAKEN = ("parallel", "lora", "recompute")
 
 Result = dict[str, Any]
 Tell = Callable[[str], None]
@@ -109,6 +110,9 @@ def run_benchmark(
     """
     jobs = _jobs(benchmark)
     models = choose(benchmark.models)
+    for settings in jobs:
+        for model in models:
+            model.check(settings)
     benchmark.out.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
     failures: list[str] = []
@@ -117,7 +121,7 @@ def run_benchmark(
             labels: dict[int, Prepared] = {}
             for model in models:
                 try:
-                    prepared = _prepared(labels, settings, model)
+                    prepared = _prepared(labels, settings, model, bar)
                 except BionemoExtError as error:
                     failures.append(f"{task_name(settings)}: {error}")
                     advance(len(models) * benchmark.seeds)
@@ -134,8 +138,9 @@ def run_benchmark(
 def _jobs(benchmark: Benchmark) -> list[FinetuneSettings]:
     """Settings of each split of each task."""
     for word in benchmark.overrides:
-        if word.partition("=")[0] in _OURS:
-            raise ConfigError(f"{word}: this key is what the benchmark sets itself")
+        key = word.partition("=")[0]
+        if key in _NOT_TAKEN or key.partition(".")[0] in _SECTIONS_NOT_TAKEN:
+            raise ConfigError(f"{word}: the benchmark sets {key} itself or has no use for it")
     base = [_task_settings(benchmark, task) for task in _task_names(benchmark)]
     names = [settings.task.name for settings in base]
     for task in benchmark.splits:
@@ -186,11 +191,13 @@ def _splits(settings: FinetuneSettings, wanted: Sequence[str] | None) -> dict[st
     return {split: known.splits[split].kind or task.kind for split in wanted}
 
 
-def _prepared(labels: dict[int, Prepared], settings: FinetuneSettings, model: Model) -> Prepared:
+def _prepared(
+    labels: dict[int, Prepared], settings: FinetuneSettings, model: Model, bar: Bar
+) -> Prepared:
     """Labels, read once for all models that take as many residues."""
     limit = model.max_residues(settings.max_residues)
     if limit not in labels:
-        labels[limit] = prepare(settings.task, Path(settings.flip), limit, settings.seed)
+        labels[limit] = prepare(settings.task, Path(settings.flip), limit, settings.seed, bar)
     return labels[limit]
 
 

@@ -15,7 +15,8 @@ from bionemo_ext.tasks.published import SOURCE, published
 
 NOTES = (
     "Scores on the test part. ± is the standard deviation over seeds, spread the largest less the "
-    "smallest of them; a model without either has one solution, whatever the seed.",
+    "smallest of them; a model without either has one solution, whatever the seed. table.csv has "
+    "these for all scores.",
     "95% is the percentile bootstrap over test proteins, its ends averaged over the seeds.",
     "The mean (majority) predictor gives every protein the mean (most frequent class) of the "
     "training targets.",
@@ -152,25 +153,21 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 
 def cells(row: Row, metrics: Sequence[str]) -> list[str]:
-    """Tell a row: model, the leading score with spread and interval, the others, seconds."""
-    lead, *others = metrics
-    found = row.scores.get(lead)
-    spread = "" if found is None or found.spread is None else f"{found.spread:.3f}"
-    interval = (
-        ""
-        if found is None or found.interval is None
-        else "{:.3f} to {:.3f}".format(*found.interval)
-    )
-    seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+    """Tell a row: model, the leading score with spread and interval, other means, seconds."""
+    lead, *others = (row.scores.get(metric) for metric in metrics)
     model = f"{row.model} (published)" if row.is_published else row.model
-    return [
-        model,
-        _told(found),
-        spread,
-        interval,
-        *(_told(row.scores.get(m)) for m in others),
-        seconds,
-    ]
+    means = ["" if score is None else f"{score.mean:.3f}" for score in others]
+    return [model, *_in_full(lead), *means, "" if row.seconds is None else f"{row.seconds:.1f}"]
+
+
+def _in_full(score: Summary | None) -> list[str]:
+    """Mean with deviation, spread, interval."""
+    if score is None:
+        return ["", "", ""]
+    interval = "" if score.interval is None else "{:.3f} to {:.3f}".format(*score.interval)
+    if score.spread is None:
+        return [f"{score.mean:.3f}", "", interval]
+    return [f"{score.mean:.3f} ± {score.deviation:.3f}", f"{score.spread:.3f}", interval]
 
 
 def header(metrics: Sequence[str]) -> list[str]:
@@ -211,12 +208,6 @@ def markdown(rows: Sequence[Row], failures: Sequence[str]) -> str:
 
 def _line(texts: Sequence[str]) -> str:
     return f"| {' | '.join(texts)} |"
-
-
-def _told(found: Summary | None) -> str:
-    if found is None:
-        return ""
-    return f"{found.mean:.3f}" + ("" if found.deviation is None else f" ± {found.deviation:.3f}")
 
 
 def _csv(rows: Sequence[Row]) -> str:
