@@ -4,39 +4,17 @@ NeMo puts an adapter beside a linear map: ``linear_in`` is LoRA's A, ``linear_ou
 R rank, I inputs and O outputs of a map, N layers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from megatron.core import parallel_state
 from torch import Tensor
 
-from bionemo_ext.errors import ConfigError
 from bionemo_ext.huggingface import Architecture
 from bionemo_ext.models.convert import linear_maps, separate
 from bionemo_ext.models.initialise import fill
 
-TARGETS = ("linear_qkv", "linear_proj", "linear_fc1", "linear_fc2")
 _A, _B = ".adapter.linear_in.weight", ".adapter.linear_out.weight"
-
-
-def check_targets(targets: Sequence[str], rank: int, tensor_parallel: int) -> None:
-    """Refuse adapters that cannot be.
-
-    Raises
-    ------
-    ConfigError
-        If a target is no linear map of a layer, or the rank does not divide among the ranks.
-    """
-    unknown = [name for name in targets if name not in TARGETS]
-    if unknown or not targets:
-        raise ConfigError(
-            f"lora.targets is {list(targets)}, but one or more of {', '.join(TARGETS)} are needed"
-        )
-    if rank % tensor_parallel:
-        raise ConfigError(
-            f"parallel.tensor {tensor_parallel} does not divide lora.rank {rank}, which the ranks "
-            "share"
-        )
 
 
 def initialise_adapters(model: torch.nn.Module, seed: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bionemo_ext.errors import CheckpointError, ConfigError
+from bionemo_ext.errors import CheckpointError
 from bionemo_ext.huggingface import (
     Adapter,
     ESM1nvConfig,
@@ -20,7 +20,7 @@ from bionemo_ext.huggingface import (
     write_adapter,
     write_folder,
 )
-from bionemo_ext.models.adapters import TARGETS, adapters_to_huggingface, check_targets
+from bionemo_ext.models.adapters import adapters_to_huggingface
 from bionemo_ext.models.config import PADDED_VOCABULARY
 from bionemo_ext.models.convert import from_huggingface, megatron_names, to_huggingface
 
@@ -205,11 +205,3 @@ def test_an_adapter_of_another_model_is_refused(made):
         check_adapter(adapter, replace(config, layers=1))
     with pytest.raises(CheckpointError, match="the model's is \\(128, 128\\)"):
         check_adapter(adapter, ESM2Config(layers=2, hidden=128, heads=4))
-
-
-def test_adapters_that_cannot_be_are_refused():
-    check_targets(TARGETS, 8, 2)
-    with pytest.raises(ConfigError, match=r"lora\.targets is \['query'\]"):
-        check_targets(["query"], 8, 1)
-    with pytest.raises(ConfigError, match=r"parallel\.tensor 2 does not divide lora\.rank 3"):
-        check_targets(TARGETS, 3, 2)

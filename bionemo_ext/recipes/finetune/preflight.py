@@ -20,10 +20,19 @@ def check(settings: FinetuneSettings, architecture: Architecture) -> None:
     arithmetic, fp8 = settings.precision.arithmetic, settings.precision.fp8
     if settings.mode is Mode.FROZEN and (arithmetic is Arithmetic.FP16 or fp8 is not Fp8.OFF):
         raise ConfigError("mode=frozen embeds in fp32 or bf16: precision=fp32 or precision=bf16")
-    unknown = [name for name in settings.lora.targets if name not in _TARGETS]
-    if settings.mode is Mode.LORA and (unknown or not settings.lora.targets):
+    if settings.mode is Mode.LORA:
+        _check_adapters(settings)
+
+
+def _check_adapters(settings: FinetuneSettings) -> None:
+    lora, tensor = settings.lora, settings.parallel.tensor
+    if not lora.targets or not set(lora.targets) <= set(_TARGETS):
         raise ConfigError(
-            f"lora.targets is {settings.lora.targets}, but some of {', '.join(_TARGETS)} are needed"
+            f"lora.targets is {lora.targets}, but some of {', '.join(_TARGETS)} are needed"
+        )
+    if lora.rank % tensor:
+        raise ConfigError(
+            f"parallel.tensor {tensor} does not divide lora.rank {lora.rank}, which the ranks share"
         )
 
 
@@ -50,7 +59,8 @@ def _check_ranks(settings: FinetuneSettings, architecture: Architecture) -> None
         raise ConfigError(
             f"mode=frozen embeds on parallel.tensor devices alone, {parallel.tensor}, not {world}"
         )
-    per_pass = (training.micro_batch or training.batch) * (world // parallel.tensor)
+    # Where micro_batch is not given, each data parallel rank takes its share of a batch at once.
+    per_pass = (training.micro_batch or 1) * (world // parallel.tensor)
     if settings.mode is not Mode.FROZEN and training.batch % per_pass:
         raise ConfigError(
             f"training.batch {training.batch} is not a multiple of training.micro_batch x data "

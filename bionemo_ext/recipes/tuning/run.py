@@ -8,7 +8,6 @@ import torch
 
 from bionemo_ext.huggingface import Architecture, State
 from bionemo_ext.inference.task import TaskSpec
-from bionemo_ext.models.adapters import check_targets
 from bionemo_ext.models.config import megatron_config
 from bionemo_ext.models.folder import read_folder
 from bionemo_ext.recipes import cpu
@@ -47,7 +46,8 @@ def tune(settings: FinetuneSettings, spec: TaskSpec, data: LabelledSet, targets:
     Parameters
     ----------
     settings : FinetuneSettings
-        The run; its mode is LoRA or full.
+        The run, which :mod:`bionemo_ext.recipes.finetune.preflight` has passed; its mode is LoRA
+        or full.
     spec : TaskSpec
         The head, with ``input_size`` and the digest of the encoder that the run begins with.
     data : LabelledSet
@@ -64,15 +64,13 @@ def tune(settings: FinetuneSettings, spec: TaskSpec, data: LabelledSet, targets:
     Raises
     ------
     ConfigError
-        If the adapters cannot be shared by the ranks, or FP8 cannot run here.
+        If FP8 cannot run here.
     CheckpointError
         If the encoder cannot be read, or ``out`` holds another run.
     RunError
         If no epoch had a validation loss.
     """
-    lora, out = settings.lora, Path(settings.out)
-    if settings.mode is Mode.LORA:
-        check_targets(lora.targets, lora.rank, settings.parallel.tensor)
+    out = Path(settings.out)
     if not torch.cuda.is_available():
         cpu.enable_nemo()
     pl.seed_everything(settings.seed, verbose=False)
