@@ -1,4 +1,4 @@
-"""Gradients of adapters over two tensor parallel ranks against brute-force autograd."""
+"""Two tensor parallel ranks: gradients of adapters against brute force, and embeddings."""
 
 import os
 import socket
@@ -64,7 +64,21 @@ def rank(index, port, folder, out):
         whole = {n: (joined(p, p), joined(p.grad, p)) for n, p in trained.items()}
         if index == 0:
             torch.save((loss.detach(), whole), out / f"{sequence_parallel}.pt")
+    embed(index, folder, out)
     torch.distributed.destroy_process_group()
+
+
+def embed(index, folder, out):
+    """Embed on both ranks; only the first is told what."""
+    from bionemo_ext.recipes.settings import ParallelSettings, PrecisionSettings
+    from bionemo_ext.recipes.tuning import RankEncoder
+
+    for sequence_parallel in (False, True):
+        parallel = ParallelSettings(devices=2, tensor=2, sequence=sequence_parallel)
+        encoder = RankEncoder(folder, parallel, PrecisionSettings())
+        told = SEQUENCES if index == 0 else []
+        batches = [(i, e.hidden, e.offsets) for i, e in encoder.embed(told, max_tokens=30)]
+        torch.save(batches, out / f"embedded-{sequence_parallel}-{index}.pt")
 
 
 def joined(tensor, weight):
@@ -76,13 +90,13 @@ def joined(tensor, weight):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory, tiny_hf_folder):
-    """Loss, adapters and their gradients of two ranks, with and without sequence parallelism."""
+    """Folder of what two ranks found, with and without sequence parallelism."""
     out = tmp_path_factory.mktemp("gradients")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     multiprocessing.spawn(rank, (port, tiny_hf_folder, out), nprocs=2, join=True)
-    return {parallel: torch.load(out / f"{parallel}.pt") for parallel in (False, True)}
+    return out
 
 
 def stacked(whole, which):
@@ -121,7 +135,7 @@ def test_gradients_are_those_of_brute_force(found, tiny_hf_folder, sequence_para
     from bionemo_ext.models.adapters import adapters_to_huggingface
 
     config, _ = read_model(tiny_hf_folder)
-    loss, whole = found[sequence_parallel]
+    loss, whole = torch.load(found / f"{sequence_parallel}.pt")
     wanted_loss, wanted = brute_force(
         tiny_hf_folder, adapters_to_huggingface(stacked(whole, 0), config)
     )
@@ -135,3 +149,16 @@ def test_gradients_are_those_of_brute_force(found, tiny_hf_folder, sequence_para
         for ours, theirs in ((a, sum(wanted[p][0] for p in parts)), (b, wanted[name][1])):
             assert theirs.abs().max() > 1e-2, name
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max())
+
+
+@pytest.mark.parametrize("sequence_parallel", [False, True])
+def test_embeddings_of_ranks_are_those_of_one_encoder(found, tiny_hf_folder, sequence_parallel):
+    from bionemo_ext.inference.encoder import Encoder
+
+    wanted = {i[0]: e.hidden for i, e in Encoder.load(tiny_hf_folder).embed(SEQUENCES, 30)}
+    for index in range(2):
+        batches = torch.load(found / f"embedded-{sequence_parallel}-{index}.pt")
+        assert [i for i, _, _ in batches] == [[0], [1]]
+        for (i,), hidden, offsets in batches:
+            assert offsets == (0, len(SEQUENCES[i]) + 2)
+            torch.testing.assert_close(hidden, wanted[i], rtol=0, atol=1e-5)
