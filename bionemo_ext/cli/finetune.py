@@ -23,7 +23,7 @@ def finetune(
     from bionemo_ext.recipes.finetune.run import run
 
     result = run(overrides or [], bar)
-    if not result:  # a rank, of which the launcher tells
+    if not result:  # a rank, of which the launcher tells, or stopped
         return
     if as_json:
         typer.echo(json.dumps(result))

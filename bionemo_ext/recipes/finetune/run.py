@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from bionemo_ext.data.progress import Bar, silent
 from bionemo_ext.errors import ConfigError
 from bionemo_ext.huggingface import read_config
-from bionemo_ext.inference.predictor import open_task
+from bionemo_ext.inference.predictor import ADAPTER, OWN_ENCODER, open_task
 from bionemo_ext.inference.task import TaskSpec, save_task
 from bionemo_ext.recipes.config import compose
 from bionemo_ext.recipes.finetune import evaluate
@@ -46,7 +47,8 @@ def run(overrides: Sequence[str], bar: Bar = silent) -> dict[str, Any]:
     -------
     dict
         What ``result.json`` holds: test scores with intervals, those of the same head without an
-        encoder, and of always giving the most frequent class or the mean. Empty in a rank.
+        encoder, and of always giving the most frequent class or the mean. Empty in a rank, and
+        where the run was told to end.
 
     Raises
     ------
@@ -94,6 +96,8 @@ def _job(settings: FinetuneSettings, bar: Bar) -> _Job:
     prepared = prepare(settings.task, Path(settings.flip), limit, settings.seed, bar)
     try:
         Path(settings.out).mkdir(parents=True, exist_ok=True)
+        # Written last, it says that a folder is whole.
+        (Path(settings.out) / RESULT).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"the folder {settings.out} cannot be made: {error.strerror}") from None
     return _Job(settings, folder, for_encoder(prepared.spec, folder), prepared, began)
@@ -126,9 +130,11 @@ def _cache(job: _Job) -> EmbeddingCache:
 def _finish(job: _Job, bar: Bar) -> dict[str, Any]:
     """Train the head of a frozen encoder, predict the test proteins and say how good that is."""
     settings, prepared = job.settings, job.prepared
-    (job.out / RESULT).unlink(missing_ok=True)
     if settings.mode is Mode.FROZEN:
         predicted = _train_on_frozen(job, bar)
+    elif not (job.out / "task.json").is_file():
+        print(f"{job.out} was stopped by SIGTERM; the same command goes on from its last epoch")
+        return {}
     else:
         base = load_encoder(job.encoder, "float32")
         with bar("predicting", len(prepared.data.test), "proteins") as advance:
@@ -175,6 +181,8 @@ def _train_on_frozen(job: _Job, bar: Bar) -> evaluate.Predictions:
                 class_weights=settings.task.class_weights,
                 on_epoch=lambda row: (log(row), advance(1)),
             )
+        for other in (ADAPTER, OWN_ENCODER):  # of an earlier run in another mode
+            shutil.rmtree(job.out / other, ignore_errors=True)
         save_task(job.out, spec, head)
         return predict_all(spec, head, prepared.part("test").sequences, features)
 

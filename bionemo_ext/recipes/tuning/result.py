@@ -12,14 +12,13 @@ from bionemo_ext.huggingface import (
     weights_digest,
     write_adapter,
 )
+from bionemo_ext.inference.predictor import ADAPTER, OWN_ENCODER
 from bionemo_ext.inference.task import Head, TaskSpec, save_task
 from bionemo_ext.models.adapters import adapters_to_huggingface
 from bionemo_ext.models.folder import write_folder
 from bionemo_ext.recipes.checkpoint import read_added, read_checkpoint
 from bionemo_ext.recipes.finetune.settings import FinetuneSettings, Mode
 from bionemo_ext.recipes.runs import best_checkpoints
-
-ADAPTER, MODEL = "adapter", "huggingface"
 
 
 def write_result(settings: FinetuneSettings, spec: TaskSpec, architecture: Architecture) -> None:
@@ -55,9 +54,9 @@ def write_result(settings: FinetuneSettings, spec: TaskSpec, architecture: Archi
     if settings.mode is Mode.LORA:
         _write_adapter(out / ADAPTER, settings, spec, read_added(best, ".adapter."), architecture)
     else:
-        write_folder(out / MODEL, *read_checkpoint(best))
-        spec = replace(spec, encoder_digest=weights_digest(out / MODEL))
-    other = out / (MODEL if settings.mode is Mode.LORA else ADAPTER)
+        write_folder(out / OWN_ENCODER, *read_checkpoint(best))
+        spec = replace(spec, encoder_digest=weights_digest(out / OWN_ENCODER))
+    other = out / (OWN_ENCODER if settings.mode is Mode.LORA else ADAPTER)
     shutil.rmtree(other, ignore_errors=True)  # of an earlier run with the other mode
     save_task(out, spec, head)
     # Killed halfway, what is left of them must not bear the name of whole ones.
