@@ -183,6 +183,15 @@ def test_full_fine_tuning_in_pieces_gives_the_same(finetune, recompute):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("arithmetic", ["bf16", "fp16"])
+def test_half_precision_gives_nearly_the_same(finetune, mode, arithmetic):
+    half = finetune(*EXACT, f"mode={mode}", f"precision.arithmetic={arithmetic}")
+    single = finetune(*EXACT, f"mode={mode}")
+    np.testing.assert_allclose(losses(half), losses(single), rtol=0, atol=0.01)
+
+
+@pytest.mark.slow
 def test_full_fine_tuning_saves_the_whole_model(finetune, tiny_hf_folder):
     out = finetune("mode=full")
     spec, _ = load_task(out)

@@ -63,7 +63,8 @@ class TaskModel(MegatronModule):
         self.encoder = encoder
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.head = Head(spec)
+            # Megatron's distributed optimizer cannot save a group of parameters of two precisions.
+            self.head = Head(spec).to(encoder.config.params_dtype)
 
     def set_input_tensor(self, input_tensor: Any) -> None:
         """Take nothing: there is no pipeline stage before."""
@@ -76,9 +77,11 @@ class TaskModel(MegatronModule):
             hidden = gather_from_sequence_parallel_region(hidden, tensor_parallel_output_grad=False)
         offsets = batch["offsets"][: len(batch["lengths"]) + 1]
         seen = head_input(self.spec, Encoded(hidden[:, 0], tuple(offsets.tolist())))
+        dtype = self.config.params_dtype
         if self.spec.sees_residues:
-            return self.head(pad_sequence(seen, batch_first=True), batch["lengths"])
-        return self.head(torch.stack(seen))
+            residues = pad_sequence(seen, batch_first=True).to(dtype)
+            return self.head(residues, batch["lengths"]).float()
+        return self.head(torch.stack(seen).to(dtype)).float()
 
     def sharded_state_dict(
         self,
