@@ -112,5 +112,9 @@ def _check_columns(names: Sequence[str], columns: Columns, where: str) -> None:
         if optional and not near:
             continue
         found = lowered[near[0]] if near else None
-        hint = f"; is it {found!r} (columns.{key}={found})?" if near else f" (columns.{key}=...)"
+        hint = (
+            f"; is it {found!r} (task.columns.{key}={found})?"
+            if near
+            else f" (task.columns.{key}=...)"
+        )
         raise DataError(f"{where} has no column {wanted!r} but {', '.join(names)}{hint}")

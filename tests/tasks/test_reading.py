@@ -187,7 +187,7 @@ def test_sets_are_drawn_by_sequence(tmp_path):
     [
         (
             ("target", "targets"),
-            r"no column 'target' but .*is it 'targets' \(columns.target=target",
+            r"no column 'target' but .*is it 'targets' \(task\.columns\.target=target",
         ),
         (("sequence,", "chain,"), "line 1 has no column 'sequence' but chain, target, set"),
         (("set,", "Set,"), "no column 'set' but .*is it 'Set'"),
