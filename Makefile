@@ -47,7 +47,7 @@ lint: setup ## Style, and the layers of docs/architecture.md.
 	$(call step,import layers,$(BIN)/lint-imports)
 
 test: lint ## Lint and every test that needs neither a GPU nor patience.
-	$(call step,tests,$(BIN)/python -m pytest -m "not slow and not gpu")
+	$(call step,tests,OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu")
 
 lock: setup ## Compile requirements.lock anew; UPGRADE=--upgrade takes the newest versions.
 	$(call step,uv,$(PIP) install --upgrade --target $(VENV)/uv uv)

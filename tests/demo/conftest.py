@@ -9,7 +9,7 @@ import torch
 
 from bionemo_ext.client import Prediction, Result
 from bionemo_ext.client.files import write_embeddings
-from bionemo_ext.client.prediction_files import write_predictions
+from bionemo_ext.client.prediction_files import prediction_file
 from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, predict, save_task
@@ -59,11 +59,9 @@ def recorded(tmp_path, tiny_hf_folder):
         info = TaskInfo(spec.name, spec.level, spec.kind, spec.classes)
         values = predict(head, spec, encoded)
         answers[spec.name] = tmp_path / f"{spec.name}.json"
-        write_predictions(
-            answers[spec.name],
-            (Prediction(r.name, r.sequence, info, v) for r, v in zip(RECORDS, values, strict=True)),
-            info,
-        )
+        with prediction_file(answers[spec.name], info) as write:
+            for record, value in zip(RECORDS, values, strict=True):
+                write(Prediction(record.name, record.sequence, info, value))
     tasks = [tmp_path / spec.name for spec in SPECS]
     return Recorded(tiny_hf_folder, tasks, RECORDS, tmp_path / "embeddings.npz", answers)
 
