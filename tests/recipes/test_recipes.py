@@ -25,7 +25,7 @@ RECIPES = sorted(path.stem for path in (resource("conf") / "recipe").glob("*.yam
 
 
 def test_there_is_one_for_every_published_model():
-    assert sorted([*PUBLISHED, "esm1nv_44m", "demo"]) == RECIPES
+    assert sorted([*PUBLISHED, "esm1nv_44m", "esm2_3m", "demo"]) == RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)
