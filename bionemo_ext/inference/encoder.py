@@ -6,7 +6,7 @@ V vocabulary, r rank of an adapter.
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -131,17 +131,36 @@ class Encoder:
         tokens, offsets = self.alphabet.encode_packed(sequences)
         return self.encode_tokens(torch.from_numpy(tokens), offsets.tolist())
 
-    @torch.inference_mode()
     def encode_tokens(self, tokens: Tensor, offsets: Sequence[int]) -> Encoded:
         """Encode token ids [T]; sequence i is ``tokens[offsets[i]:offsets[i + 1]]``."""
+        ((_, encoded),) = self.hidden_states(tokens, offsets, {self.config.layers})
+        return encoded
+
+    @torch.inference_mode()
+    def hidden_states(
+        self, tokens: Tensor, offsets: Sequence[int], layers: Collection[int]
+    ) -> Iterator[tuple[int, Encoded]]:
+        """Encode token ids [T] and give the hidden states of some layers, the first ones first.
+
+        Layers count as transformers' ``hidden_states`` do: 0 is what the first layer sees, and the
+        last one comes after the final LayerNorm. Nothing is computed beyond the deepest.
+
+        Yields
+        ------
+        layer, encoded : int, Encoded
+        """
         tokens = tokens.to(self.device)
         positions = _positions(offsets, self.device)
         hidden, rotary = self._embed(tokens, offsets, positions), self._rotary(positions)
-        for layer in range(self.config.layers):
+        for layer in range(max(layers)):
+            if layer in layers:
+                yield layer, Encoded(hidden, tuple(offsets))
             query, key, value = self._queries(layer, hidden, rotary)
             context = _attend(query, key, value, offsets)
             hidden = self._after_attention(layer, hidden, context)
-        return Encoded(self._norm(hidden, "final"), tuple(offsets))
+        if max(layers) == self.config.layers:
+            hidden = self._norm(hidden, "final")
+        yield max(layers), Encoded(hidden, tuple(offsets))
 
     def embed(
         self, sequences: Sequence[str], max_tokens: int = 4096
