@@ -1,6 +1,7 @@
-"""esm-cpp's part of ``inference_cpu.py``: needs esm-cpp and numpy alone, in an environment apart."""
+"""What esm-cpp does in ``inference_cpu.py``; in an environment apart, esm-cpp and numpy alone."""
 
 import argparse
+import itertools
 import json
 import time
 from pathlib import Path
@@ -18,9 +19,7 @@ def main() -> None:
     options = parser.parse_args()
     packed = np.load(options.work / "tokens.npz")
     offsets = packed["offsets"]
-    tokens = [
-        packed["tokens"][a:b].astype(np.int32) for a, b in zip(offsets, offsets[1:], strict=False)
-    ]
+    tokens = [packed["tokens"][a:b].astype(np.int32) for a, b in itertools.pairwise(offsets)]
     model = esm_cpp.Model.load_from_safetensors(str(options.work / "model" / "model.safetensors"))
     if options.only.endswith("int8"):
         model.quantize_weights()

@@ -13,6 +13,7 @@ interpreter of an environment in which ``esm-cpp==0.2.1`` is installed.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -58,7 +59,7 @@ def main() -> None:
 def compare(size: str, work: Path, options: argparse.Namespace) -> None:
     """Time all contestants on one size of model."""
     tokens = prepare(work, size, options.fasta, options.batches or BATCHES[size])
-    names = [name for name in options.contestant or CONTESTANTS]
+    names = list(options.contestant or CONTESTANTS)
     if not options.esm_cpp:
         names = [name for name in names if not name.startswith("esm-cpp")]
     elif any(name.startswith("esm-cpp") for name in names):
@@ -81,24 +82,22 @@ def _tell(size: str, work: Path, tokens: list[int], rates: dict[str, list[float]
     flops = sum(24 * layers * hidden**2 * n + 4 * layers * hidden * n**2 for n in tokens)
     best = max(median.values())
     print(f"matrix products in bf16: {peak:,.0f} GFLOP/s")
-    print(
-        f"{'':<28} {'tokens/s':>10} {'to best':>8} {'of products':>12} {'cosine':>12} {'largest error':>14}"
-    )
+    print(f"{'':<28} {'tokens/s':>10} {'to best':>8} {'products':>9} {'cosine':>12}  largest error")
     for name, rate in median.items():
         share = rate * flops / sum(tokens) / 1e9 / peak
         cosine, error = _error(work, name)
-        print(f"{name:<28} {rate:10,.0f} {rate / best:8.3f} {share:12.1%} {cosine} {error}")
+        print(f"{name:<28} {rate:10,.0f} {rate / best:8.3f} {share:9.1%} {cosine} {error}")
 
 
 def _error(work: Path, name: str) -> tuple[str, str]:
     """Least cosine and largest element error of what a contestant gave, against fp32's."""
     if not (work / "transformers fp32.npz").is_file() or name == "transformers fp32":
-        return f"{'':>12}", f"{'':>14}"
+        return f"{'':>12}", ""
     key = "logits" if name.startswith("esm-cpp") else "mean"
     found, truth = (np.load(work / f"{n}.npz")[key] for n in (name, "transformers fp32"))
     norms = np.linalg.norm(found, axis=1) * np.linalg.norm(truth, axis=1)
     cosine = ((found * truth).sum(1) / norms).min()
-    return f"{cosine:12.6f}", f"{np.abs(found - truth).max():14.5f} ({key})"
+    return f"{cosine:12.6f}", f" {np.abs(found - truth).max():.5f} ({key})"
 
 
 def prepare(work: Path, size: str, fasta: Path, batches: int) -> list[int]:
@@ -248,7 +247,7 @@ def _logits(work: Path) -> np.ndarray:
     with torch.inference_mode():
         return np.concatenate([
             model(torch.from_numpy(packed["tokens"][a:b])[None].long()).logits[0].numpy()
-            for a, b in zip(offsets, offsets[1:], strict=False)
+            for a, b in itertools.pairwise(offsets)
         ])  # fmt: skip
 
 
