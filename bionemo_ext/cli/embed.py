@@ -20,6 +20,7 @@ def embed(
     ] = False,
     long: query.LongOption = "truncate",
     unknown_to_x: query.UnknownOption = False,
+    model: query.ModelOption = "esm2",
     timeout: query.TimeoutOption = 600.0,
     as_json: query.JsonOption = False,
 ) -> None:
@@ -32,7 +33,7 @@ def embed(
     check_out(out, EMBEDDING_SUFFIXES)
     policy = query.make_policy(long, unknown_to_x)
     outputs = (pooling, RESIDUES) if residues else (pooling,)
-    with Client(url, timeout_s=timeout) as client:
+    with Client(url, timeout_s=timeout, model=model) as client:
         looked = query.survey(fasta, policy)
         limit = client.limit()
         total = looked and looked.residues_to_send(limit, policy)

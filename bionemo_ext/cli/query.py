@@ -25,6 +25,9 @@ UnknownOption = Annotated[
     bool, typer.Option("--unknown-to-x", help="Read letters outside the alphabet as X.")
 ]
 TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds for the answer to one request.")]
+ModelOption = Annotated[
+    str, typer.Option(help="Which of the server's models; what its endpoints' names begin with.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON summary.")]
 
 

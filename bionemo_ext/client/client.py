@@ -14,12 +14,13 @@ from bionemo_ext.client import plan
 from bionemo_ext.client.connection import Connection
 from bionemo_ext.client.results import Prediction, Result, TruncationWarning
 from bionemo_ext.contract import (
-    HOST,
+    DEFAULT_MODEL,
     POOLINGS,
     PREDICTION,
     RESIDUES,
     Endpoint,
     TaskInfo,
+    embed_name,
     with_names,
 )
 from bionemo_ext.errors import InputError, NotFoundError, RequestError, UnavailableError
@@ -40,6 +41,8 @@ class Client:
         How long the answer to one request may take.
     in_flight : int
         Requests that are under way at once.
+    model : str
+        Which of the server's models to ask; what the names of its endpoints begin with.
 
     Raises
     ------
@@ -52,8 +55,16 @@ class Client:
     ...     vectors = client.embed(["MKTVRQG", "MALWMRLLPLL"])
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 600.0, in_flight: int = 4) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 600.0,
+        in_flight: int = 4,
+        model: str = DEFAULT_MODEL,
+    ) -> None:
         self.url = url
+        self.host = embed_name(model)
         self._connection = Connection(url, timeout_s)
         self._in_flight = in_flight
 
@@ -93,9 +104,9 @@ class Client:
         """
         return self._task_endpoint(name)[1]
 
-    def limit(self, endpoint: str = HOST) -> int:
-        """Count the residues that a sequence may have at an endpoint."""
-        return self._endpoint(endpoint).max_residues
+    def limit(self, endpoint: str | None = None) -> int:
+        """Count the residues that a sequence may have at an endpoint; the encoder's by default."""
+        return self._endpoint(endpoint or self.host).max_residues
 
     @overload
     def embed(
@@ -166,7 +177,9 @@ class Client:
         if pooling == RESIDUES:
             return values
         if not values:
-            return np.empty((0, self._endpoint(HOST).output(pooling).dims[-1]), dtype=np.float32)
+            return np.empty(
+                (0, self._endpoint(self.host).output(pooling).dims[-1]), dtype=np.float32
+            )
         return np.stack(values)
 
     @overload
@@ -232,13 +245,20 @@ class Client:
         result, predictions : Result, list of Prediction
             One prediction a task, in the order of ``tasks``.
         """
-        infos = [self.task(name) for name in dict.fromkeys(tasks)]
+        found = [self._task_endpoint(name) for name in dict.fromkeys(tasks)]
+        infos = [info for _, info in found]
         if not infos:
             raise InputError("the name of a task is needed")
+        hosts = sorted({about.host for about, _ in found})
+        if len(hosts) > 1:
+            raise InputError(
+                f"tasks of several models ({', '.join(hosts)}) have no pass to share: ask for "
+                "those of one model at a time"
+            )
         if len(infos) == 1:
             endpoint, outputs = infos[0].name, (PREDICTION,)
         else:  # the encoder's endpoint has every task's output
-            endpoint, outputs = HOST, tuple(info.name for info in infos)
+            endpoint, outputs = hosts[0], tuple(info.name for info in infos)
         for r in self.stream(sequences, outputs, endpoint, policy=policy, on_progress=on_progress):
             yield (
                 r,
@@ -252,7 +272,7 @@ class Client:
         self,
         sequences: Sequences,
         outputs: tuple[str, ...],
-        endpoint: str = HOST,
+        endpoint: str | None = None,
         *,
         policy: SequencePolicy | None = None,
         on_progress: Progress | None = None,
@@ -265,8 +285,8 @@ class Client:
             Read only as far ahead as keeps the server busy.
         outputs : tuple of str
             Several outputs of one pass of the encoder, for example ``("mean", "residues")``.
-        endpoint : str
-            The encoder's endpoint, or that of a task.
+        endpoint : str, optional
+            That of a task; the encoder's when not given.
         policy, on_progress
             As for :meth:`embed`.
 
@@ -275,6 +295,7 @@ class Client:
         Result
         """
         policy = policy or SequencePolicy()
+        endpoint = endpoint or self.host
         about = self._endpoint(endpoint)
         limit = min(about.max_residues, policy.max_residues or about.max_residues)
         todo = plan.chunks(plan.jobs(plan.named(sequences), policy, limit))
@@ -309,14 +330,18 @@ class Client:
         return plan.unpack(request, arrays)
 
     def _endpoint(self, name: str) -> Endpoint:
-        return self._connection.endpoint(name) if name == HOST else self._task_endpoint(name)[0]
+        if name == self.host:
+            return self._connection.endpoint(name)
+        return self._task_endpoint(name)[0]
 
     def _task_endpoint(self, name: str) -> tuple[Endpoint, TaskInfo]:
         names = self._connection.endpoint_names()
         about = self._connection.endpoint(name) if name in names else None
         if about is None or about.task is None:
-            tasks = ", ".join(other for other in names if other != HOST) or "none"
-            raise NotFoundError(f"the server has no task {name!r}; its tasks are: {tasks}")
+            tasks = [other for other, about in self.models().items() if about.task]
+            raise NotFoundError(
+                f"the server has no task {name!r}; its tasks are: {', '.join(tasks) or 'none'}"
+            )
         return about, about.task
 
 

@@ -7,32 +7,54 @@ from pathlib import Path
 
 from bionemo_ext.contract import (
     ENCODER_FOLDER,
-    HOST,
     TASKS_FOLDER,
+    EncoderFacts,
     Endpoint,
     Kind,
     Level,
     TaskInfo,
+    check_model_name,
+    contacts_endpoint,
+    embed_name,
     encoder_endpoint,
+    logits_endpoint,
+    mutation_effect_endpoint,
     task_endpoint,
     to_pbtxt,
 )
 from bionemo_ext.errors import InputError
+from bionemo_ext.export.place import replaced
 from bionemo_ext.export.source import copy_huggingface, take_huggingface
 from bionemo_ext.export.tasks import copy_task
+from bionemo_ext.huggingface import ESM2Config
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.predictor import open_task
+from bionemo_ext.inference.task import load_task
 from bionemo_ext.recipes.card import describe
 from bionemo_ext.resources import resource
 
-_TASK_TEMPLATE = "task"
+TRITON = "triton"
+HUGGINGFACE = "huggingface"
+
+_EMBED, _TASK = "esm2_embed", "task"
+# The thin endpoints of a model: the template of each, and how the contract describes it.
+_THIN = {
+    "esm2_logits": logits_endpoint,
+    "esm2_contacts": contacts_endpoint,
+    "esm2_mutation_effect": mutation_effect_endpoint,
+}
 
 
 def templates() -> dict[str, Endpoint]:
     """Describe the endpoints of ``triton_models/``, whose sizes are not known yet."""
-    task = task_endpoint(TaskInfo(_TASK_TEMPLATE, Level.SEQUENCE, Kind.REGRESSION))
+    task = task_endpoint(TaskInfo(_TASK, Level.SEQUENCE, Kind.REGRESSION))
     outputs = (replace(task.outputs[0], dims=(-1,)), *task.outputs[1:])
-    return {HOST: encoder_endpoint(), _TASK_TEMPLATE: replace(task, outputs=outputs)}
+    facts = EncoderFacts()
+    return {
+        _EMBED: encoder_endpoint(facts),
+        **{name: describe_thin(facts) for name, describe_thin in _THIN.items()},
+        _TASK: replace(task, outputs=outputs),
+    }
 
 
 def export(
@@ -40,8 +62,11 @@ def export(
     out: Path,
     tasks: Sequence[Path] = (),
     *,
+    name: str | None = None,
     dtype: str = "float32",
+    instances: int = 1,
     merge: bool = False,
+    add: bool = False,
     force: bool = False,
 ) -> list[Endpoint]:
     """Write ``out/huggingface`` and ``out/triton``, whole or not at all.
@@ -55,80 +80,107 @@ def export(
     tasks : sequence of Path
         Task folders that fine-tuning made: frozen and adapted ones with this very encoder, and
         such as have an encoder of their own.
+    name : str, optional
+        What the names of the model's endpoints begin with; ``esm2`` or ``esm1nv`` when not given.
     dtype : {"float32", "bfloat16"}
         Precision that the server computes in.
+    instances : int
+        Processes that hold the encoder, each with a copy of it; as many a GPU where there are any.
     merge : bool
         Give a task with an adapter weights of its own, into which it is merged: a little faster,
         and more memory. Kept apart, any number of adapters share the encoder's weights.
+    add : bool
+        Add the model to the export at ``out``; its Hugging Face folder is ``huggingface-NAME``.
     force : bool
         Replace what is at ``out``.
 
     Returns
     -------
     list of Endpoint
-        What the repository serves.
+        What the model brings to the repository.
 
     Raises
     ------
     InputError
-        If ``out`` exists, or a task's name cannot be an endpoint's.
+        If ``out`` exists, or two endpoints would have one name.
+    ConfigError
+        If ``name`` or a task's name cannot be an endpoint's.
     CheckpointError
         If a folder is missing or damaged, or a task belongs to another encoder.
     """
-    if out.exists() and not force:
-        raise InputError(f"{out} exists; give --force to replace it")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        encoder = Encoder.load(take_huggingface(source, partial / "huggingface"))
-        endpoints = _write_repository(partial, encoder, tasks, dtype, merge)
-        describe(partial / "huggingface", source)
-        _swap(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return endpoints
+    if name is not None:
+        check_model_name(name)
+    with replaced(out, add=add, force=force) as partial:
+        folder = partial / ".new"
+        encoder = Encoder.load(take_huggingface(source, folder))
+        model = name or ("esm2" if isinstance(encoder.config, ESM2Config) else "esm1nv")
+        huggingface = partial / (f"{HUGGINGFACE}-{model}" if add else HUGGINGFACE)
+        endpoints = _describe(encoder, tasks, model, dtype, instances)
+        _refuse_clashes([endpoint for _, endpoint in endpoints], partial / TRITON, out)
+        for template, endpoint in endpoints:
+            write_endpoint(partial / TRITON, endpoint, template)
+        _copy_models(partial / TRITON / embed_name(model) / "1", folder, encoder, tasks, merge)
+        describe(folder, source)
+        folder.replace(huggingface)
+    return [endpoint for _, endpoint in endpoints]
 
 
-def _write_repository(
-    folder: Path, encoder: Encoder, tasks: Sequence[Path], dtype: str, merge: bool
-) -> list[Endpoint]:
+def _describe(
+    encoder: Encoder, tasks: Sequence[Path], model: str, dtype: str, instances: int
+) -> list[tuple[str, Endpoint]]:
+    """Endpoints of the model and of its tasks, each with the name of its template."""
     opened = [open_task(path, encoder) for path in tasks]
     infos = [task.spec.info for task in opened]
-    limit = min(e.config.max_residues for e in [encoder, *(task.encoder for task in opened)])
-    names = [info.name for info in infos]
+    names = sorted(info.name for info in infos)
     if len(set(names)) < len(names):
-        raise InputError(f"two tasks have one name: {', '.join(sorted(names))}")
+        raise InputError(f"two tasks have one name: {', '.join(names)}")
+    facts = EncoderFacts(
+        encoder.hidden_size,
+        encoder.config.layers,
+        min(e.config.max_residues for e in [encoder, *(task.encoder for task in opened)]),
+        encoder.alphabet.name,
+        encoder.alphabet.tokens,
+        isinstance(encoder.config, ESM2Config),
+        encoder.digest,
+        dtype,
+    )
+    thin = [
+        (template, describe_thin(facts, model=model))
+        for template, describe_thin in _THIN.items()
+        if facts.contacts or describe_thin is not contacts_endpoint
+    ]
+    return [
+        (_EMBED, encoder_endpoint(facts, infos, model=model, instances=instances)),
+        *thin,
+        *((_TASK, task_endpoint(info, facts.max_residues, model=model)) for info in infos),
+    ]
 
-    host = encoder_endpoint(encoder.hidden_size, limit, infos, digest=encoder.digest, dtype=dtype)
-    version = _write_endpoint(folder / "triton", host, HOST)
-    copy_huggingface(folder / "huggingface", version / ENCODER_FOLDER)
-    for path, name in zip(tasks, names, strict=True):
-        copy_task(path, version / TASKS_FOLDER / name, merge_into=encoder if merge else None)
 
-    thin = [task_endpoint(info, limit) for info in infos]
-    for endpoint in thin:
-        _write_endpoint(folder / "triton", endpoint, _TASK_TEMPLATE)
-    return [host, *thin]
+def _refuse_clashes(endpoints: Sequence[Endpoint], repository: Path, out: Path) -> None:
+    there = {path.parent.name for path in repository.glob("*/config.pbtxt")}
+    for endpoint in endpoints:
+        if endpoint.name in there:
+            raise InputError(
+                f"{out} would have two endpoints {endpoint.name!r}; give the model another --name, "
+                "or the task another name"
+            )
+        there.add(endpoint.name)
 
 
-def _write_endpoint(repository: Path, endpoint: Endpoint, template: str) -> Path:
+def _copy_models(
+    version: Path, huggingface: Path, encoder: Encoder, tasks: Sequence[Path], merge: bool
+) -> None:
+    """Put the encoder and the tasks beside the code that serves them."""
+    copy_huggingface(huggingface, version / ENCODER_FOLDER)
+    for path in tasks:
+        target = version / TASKS_FOLDER / load_task(path)[0].name
+        copy_task(path, target, merge_into=encoder if merge else None)
+
+
+def write_endpoint(repository: Path, endpoint: Endpoint, template: str) -> Path:
     """Write one endpoint's configuration and code; gives its version folder."""
     version = repository / endpoint.name / "1"
     version.mkdir(parents=True)
     shutil.copy2(resource("triton_models") / template / "1" / "model.py", version / "model.py")
     (repository / endpoint.name / "config.pbtxt").write_text(to_pbtxt(endpoint))
     return version
-
-
-def _swap(new: Path, out: Path) -> None:
-    """Put ``new`` in the place of ``out``; what was there goes only once the new one stands."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.replace(old)
-    new.replace(out)
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink(missing_ok=True)

@@ -61,14 +61,15 @@ def copy_huggingface(source: Path, out: Path) -> None:
         if not (source / name).is_file():
             raise CheckpointError(f"{source} is not a Hugging Face folder: {name} is missing")
     out.mkdir(parents=True)
-    _link_or_copy((source / WEIGHTS).resolve(), out / WEIGHTS)
+    link_or_copy((source / WEIGHTS).resolve(), out / WEIGHTS)
     # The rest is small, and the user may edit it: configuration, vocabulary, model card.
     for path in source.iterdir():
         if path.is_file() and path.suffix in (".json", ".txt", ".md"):
             shutil.copy2(path, out / path.name)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make ``target`` a hard link to ``source``, or a copy where the file system has none."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,33 +1,63 @@
 """Answer many requests with few passes of the encoder; knows nothing of Triton.
 
-Letters: B sequences of a request, L residues of its longest, H hidden size, C classes.
+Letters: B sequences of a request, L residues of its longest, H hidden size, V vocabulary,
+C classes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from bionemo_ext.contract import LENGTH, POOLINGS, RESIDUES, position_name
-from bionemo_ext.errors import SequenceError
+from bionemo_ext.contract import (
+    CONTACTS,
+    LENGTH,
+    LOGITS,
+    MASKED_LOGITS,
+    MAX_ANSWER_BYTES,
+    POOLINGS,
+    RESIDUES,
+    position_name,
+)
+from bionemo_ext.errors import InputError, SequenceError
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.packing import Encoded
 from bionemo_ext.inference.predictor import Predictor
-from bionemo_ext.inference.task import predict
-from bionemo_ext.sequences import clean_sequence
+from bionemo_ext.sequences import SequencePolicy, clean_sequence
+from bionemo_ext.sequences.masked import clean_masked, refuse_masks
 from bionemo_ext.sequences.policy import refuse_long
+from bionemo_ext.serving.passes import Array, Found, Need, Passes
 
-Array = NDArray[np.generic]
+_MAY_HAVE_MASKS = frozenset({LOGITS, MASKED_LOGITS, LENGTH})
+_OF_ANY_LAYER = frozenset({RESIDUES, *POOLINGS})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ask:
-    """One request: its sequences as they came, and the outputs it wants."""
+    """One request.
+
+    Parameters
+    ----------
+    sequences : sequence of bytes
+        As they came.
+    outputs : frozenset of str
+        What it wants.
+    layers : sequence of int
+        The layer of each sequence, from 0 or, negative, from the end; the last where empty.
+    cancelled : callable
+        Whether nobody waits for the answer any more.
+    """
 
     sequences: Sequence[bytes]
     outputs: frozenset[str]
+    layers: Sequence[int] = ()
+    cancelled: Callable[[], bool] = lambda: False
+
+
+# Of each sequence of a request: what it needs for each output but its length.
+Rows = list[tuple[str, dict[str, Need]]]
+# None for a request that was cancelled.
+Answer = dict[str, Array] | InputError | None
 
 
 class Answerer:
@@ -38,12 +68,19 @@ class Answerer:
     encoder : Encoder
         What embeddings come from.
     tasks : mapping of str to Predictor
-        By the name of their output. Those on one encoder share its pass; a task that adapted or
-        trained its encoder has a pass of its own.
+        By the name of their output.
     max_residues : int
         Residues a sequence may have.
     max_tokens : int
         Tokens of one pass of the encoder.
+    max_answer_bytes : int
+        Size that an answer may have.
+
+    Attributes
+    ----------
+    counts : Counter
+        Since the start: ``passes`` and their ``tokens``; ``sequences`` and ``residues`` answered;
+        ``rows`` of residues in answers, and ``padding_rows`` among them.
     """
 
     def __init__(
@@ -52,100 +89,126 @@ class Answerer:
         tasks: Mapping[str, Predictor],
         max_residues: int,
         max_tokens: int,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self.encoder = encoder
-        self.tasks = tasks
+        self.passes = Passes(encoder, tasks, max_tokens)
         self.max_residues = max_residues
-        self.max_tokens = max_tokens
+        self.max_answer_bytes = max_answer_bytes
+        self.policy = SequencePolicy(encoder.alphabet)
+        self._counts: Counter[str] = Counter()
 
-    def answer(self, asks: Sequence[Ask]) -> list[dict[str, Array] | SequenceError]:
+    @property
+    def counts(self) -> Counter[str]:
+        """What was done since the start."""
+        return self._counts + self.passes.counts
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
         """Answer each request, or say what is wrong with it.
 
         A sequence that stands in several requests goes through the encoder once.
 
         Returns
         -------
-        list of dict or SequenceError
-            In the order of ``asks``: arrays whose first dimension is B. ``residues`` [B, L, H] and
-            residue-level tasks [B, L, C] are padded with zeros; ``length`` [B, 1] tells.
+        list of dict, InputError or None
+            In the order of ``asks``: arrays whose first dimension is B. Outputs with a row a
+            residue ([B, L, H], [B, L, V], [B, L, C], contacts [B, L, L]) are padded with zeros;
+            ``length`` [B, 1] tells. None for a request that was cancelled.
         """
-        cleaned = [self._clean(ask) for ask in asks]
-        wanted: dict[str, set[str]] = {}
-        for ask, sequences in zip(asks, cleaned, strict=True):
-            if not isinstance(sequences, SequenceError):
-                for sequence in sequences:
-                    wanted.setdefault(sequence, set()).update(ask.outputs - {LENGTH})
-        found = self._encode({sequence: names for sequence, names in wanted.items() if names})
-        return [
-            sequences if isinstance(sequences, SequenceError) else _reply(ask, sequences, found)
-            for ask, sequences in zip(asks, cleaned, strict=True)
-        ]
+        gone = {ask for ask in asks if ask.cancelled()}
+        cleaned = {ask: self._clean(ask) for ask in asks if ask not in gone}
+        needs: dict[str, set[Need]] = {}
+        askers: dict[str, list[Ask]] = {}
+        for ask, rows in cleaned.items():
+            if not isinstance(rows, InputError):
+                for sequence, wanted in rows:
+                    needs.setdefault(sequence, set()).update(wanted.values())
+                    askers.setdefault(sequence, []).append(ask)
 
-    def _clean(self, ask: Ask) -> list[str] | SequenceError:
-        sequences = []
+        def still_wanted(sequence: str) -> bool:
+            gone.update(ask for ask in askers[sequence] if ask not in gone and ask.cancelled())
+            return any(ask not in gone for ask in askers[sequence])
+
+        found = self.passes.run({s: names for s, names in needs.items() if names}, still_wanted)
+        return [None if ask in gone else self._reply(ask, cleaned[ask], found) for ask in asks]
+
+    def _clean(self, ask: Ask) -> Rows | InputError:
+        rows: Rows = []
+        layers = ask.layers or [-1] * len(ask.sequences)
         try:
-            for position, sent in enumerate(ask.sequences):
-                name = position_name(position, len(ask.sequences))
-                sequence = clean_sequence(sent.decode("utf-8", "replace"), name)
-                refuse_long(sequence, name, self.max_residues)
-                sequences.append(sequence)
-        except SequenceError as error:
+            for place, (sent, layer) in enumerate(zip(ask.sequences, layers, strict=True)):
+                name = position_name(place, len(ask.sequences))
+                sequence = self._clean_sequence(sent.decode("utf-8", "replace"), name, ask.outputs)
+                rows.append((sequence, self._needs(ask.outputs - {LENGTH}, layer, name)))
+            self._refuse_large([sequence for sequence, _ in rows], ask.outputs)
+        except InputError as error:
             return error
-        return sequences
+        return rows
 
-    def _encode(self, wanted: Mapping[str, set[str]]) -> dict[str, dict[str, Array]]:
-        found: dict[str, dict[str, Array]] = {sequence: {} for sequence in wanted}
-        for encoder, names in self._by_encoder(set().union(*wanted.values())):
-            sequences = [sequence for sequence, outputs in wanted.items() if outputs & names]
-            for indices, encoded in encoder.embed(sequences, self.max_tokens):
-                batch = [sequences[index] for index in indices]
-                for name in names.intersection(set().union(*(wanted[s] for s in batch))):
-                    for sequence, row in zip(batch, self._rows(name, encoded), strict=True):
-                        if name in wanted[sequence]:
-                            found[sequence][name] = row
-        return found
-
-    def _by_encoder(self, names: set[str]) -> list[tuple[Encoder, set[str]]]:
-        """Which outputs one pass of an encoder gives, of those that are wanted."""
-        encoders = {id(self.encoder): self.encoder}
-        encoders |= {id(task.encoder): task.encoder for task in self.tasks.values()}
-        groups: dict[int, set[str]] = {}
-        for name in names:
-            encoder = self.tasks[name].encoder if name in self.tasks else self.encoder
-            groups.setdefault(id(encoder), set()).add(name)
-        return [(encoders[key], group) for key, group in groups.items()]
-
-    def _rows(self, name: str, encoded: Encoded) -> Iterable[Array]:
-        if name == RESIDUES:
-            return [_numpy(rows) for rows in encoded.residues()]
-        if name in POOLINGS:
-            return _numpy(getattr(encoded, name)())
-        task = self.tasks[name]
-        return predict(task.head, task.spec, encoded)
-
-
-def _reply(
-    ask: Ask, sequences: Sequence[str], found: Mapping[str, Mapping[str, Array]]
-) -> dict[str, Array]:
-    reply: dict[str, Array] = {}
-    for name in ask.outputs:
-        if name == LENGTH:
-            reply[name] = np.array([[len(sequence)] for sequence in sequences], dtype=np.int32)
+    def _clean_sequence(self, text: str, name: str, outputs: frozenset[str]) -> str:
+        if outputs <= _MAY_HAVE_MASKS:
+            sequence = clean_masked(text, name, self.policy)
         else:
-            reply[name] = _stacked([found[sequence][name] for sequence in sequences])
-    return reply
+            refuse_masks(text, name, self.policy.alphabet)
+            sequence = clean_sequence(text, name, self.policy)
+        refuse_long(sequence, name, self.max_residues)
+        return sequence
 
+    def _needs(self, outputs: frozenset[str], layer: int, name: str) -> dict[str, Need]:
+        last = self.encoder.config.layers
+        if not -last - 1 <= layer <= last:
+            raise InputError(
+                f"record {name!r} asks for layer {layer}; there are layers 0 (before the first) to "
+                f"{last}, or -{last + 1} to -1 from the end"
+            )
+        chosen = layer % (last + 1)
+        return {
+            output: Need(
+                output, chosen if output in _OF_ANY_LAYER else self.passes.last_layer(output)
+            )
+            for output in outputs
+        }
 
-def _stacked(rows: Sequence[Array]) -> Array:
-    """Rows of one shape as they are; [L, X] rows of several lengths padded with zeros."""
-    if rows[0].ndim == 1:
-        return np.stack(rows)
-    shape = (len(rows), max(map(len, rows)), rows[0].shape[1])
-    stacked = np.zeros(shape, dtype=np.float32)
-    for target, row in zip(stacked, rows, strict=True):
-        target[: len(row)] = row
-    return stacked
+    def _refuse_large(self, sequences: Sequence[str], outputs: frozenset[str]) -> None:
+        longest = max(range(len(sequences)), key=lambda i: len(sequences[i]))
+        residues = len(sequences[longest])
+        size = 4 * len(sequences) * sum(self._numbers(name, residues) for name in outputs)
+        if size > self.max_answer_bytes:
+            raise SequenceError(
+                f"record {position_name(longest, len(sequences))!r} of {residues:,} residues makes "
+                f"the answer {size:,} bytes large, the limit is {self.max_answer_bytes:,}: send "
+                "fewer sequences at once"
+            )
 
+    def _numbers(self, output: str, residues: int) -> int:
+        """Numbers of one row of an output, padding included, as far as they grow with length."""
+        if output == RESIDUES:
+            return residues * self.encoder.hidden_size
+        if output in (LOGITS, MASKED_LOGITS):
+            return residues * len(self.encoder.alphabet)
+        return residues**2 if output == CONTACTS else residues
 
-def _numpy(tensor: torch.Tensor) -> Array:
-    return tensor.float().cpu().numpy()
+    def _reply(self, ask: Ask, rows: Rows | InputError, found: Found) -> Answer:
+        if isinstance(rows, InputError):
+            return rows
+        reply: dict[str, Array] = {
+            name: self._stacked([found[sequence][needs[name]] for sequence, needs in rows])
+            for name in ask.outputs - {LENGTH}
+        }
+        if LENGTH in ask.outputs:
+            reply[LENGTH] = np.array([[len(sequence)] for sequence, _ in rows], dtype=np.int32)
+        residues = sum(len(sequence) for sequence, _ in rows)
+        self._counts += Counter(sequences=len(rows), residues=residues)
+        return reply
+
+    def _stacked(self, rows: Sequence[Array]) -> Array:
+        """Rows of one shape as they are; rows a residue padded with zeros to the longest."""
+        if rows[0].ndim == 1:
+            return np.stack(rows)
+        shape = (len(rows), *np.max([row.shape for row in rows], axis=0))
+        stacked = np.zeros(shape, dtype=np.float32)
+        for target, row in zip(stacked, rows, strict=True):
+            target[tuple(map(slice, row.shape))] = row
+        used = sum(map(len, rows))
+        self._counts += Counter(rows=shape[0] * shape[1], padding_rows=shape[0] * shape[1] - used)
+        return stacked

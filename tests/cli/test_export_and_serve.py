@@ -35,7 +35,8 @@ def repository(command, tiny_hf_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("export") / "out"
     done = command("export", tiny_hf_folder, "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"wrote {out / 'huggingface'} and {out / 'triton'} (esm2_embed)\n"
+    names = "esm2_embed, esm2_logits, esm2_contacts, esm2_mutation_effect"
+    assert done.stdout == f"wrote {out / 'huggingface'} and {out / 'triton'} ({names})\n"
     return out / "triton"
 
 
@@ -53,7 +54,9 @@ def test_serve_says_when_it_is_ready_and_ends_cleanly(repository, tmp_path):
     )
     try:
         url = f"grpc://127.0.0.1:{grpc}"
-        assert serving.stdout.readline() == f"ready: {url} (esm2_embed)\n"
+        assert serving.stdout.readline() == (
+            f"ready: {url} (esm2_contacts, esm2_embed, esm2_logits, esm2_mutation_effect)\n"
+        )
         with Client(url) as client:
             assert client.embed(["MKT"]).shape == (1, 64)
     finally:

@@ -8,11 +8,15 @@ import pytest
 
 from bionemo_ext.contract import (
     HOST,
+    EncoderFacts,
     Kind,
     Level,
     TaskInfo,
+    contacts_endpoint,
     encoder_endpoint,
     from_pbtxt,
+    logits_endpoint,
+    mutation_effect_endpoint,
     task_endpoint,
 )
 from bionemo_ext.errors import CheckpointError, ConfigError, InputError
@@ -22,7 +26,7 @@ from bionemo_ext.inference.task import load_task
 from bionemo_ext.resources import resource
 
 
-@pytest.mark.parametrize("name", ["esm2_embed", "task"])
+@pytest.mark.parametrize("name", list(templates()))
 def test_the_committed_configuration_is_the_contract(name):
     text = (resource("triton_models") / name / "config.pbtxt").read_text()
     assert from_pbtxt(text) == templates()[name]
@@ -37,8 +41,12 @@ def test_an_export_holds_all_it_needs(tiny_hf_folder, make_task, tmp_path):
     endpoints = export(tiny_hf_folder, out, [make_task()], dtype="bfloat16")
     digest = Encoder.load(tiny_hf_folder).digest
     info = TaskInfo("place", Level.SEQUENCE, Kind.CLASSIFICATION, ("in", "out"))
+    facts = EncoderFacts(64, 2, 1022, digest=digest, dtype="bfloat16")
     expected = [
-        encoder_endpoint(64, 1022, [info], digest=digest, dtype="bfloat16"),
+        encoder_endpoint(facts, [info]),
+        logits_endpoint(facts),
+        contacts_endpoint(facts),
+        mutation_effect_endpoint(facts),
         task_endpoint(info, 1022),
     ]
     assert endpoints == expected
@@ -68,7 +76,7 @@ def test_editing_the_export_does_not_edit_the_source(tiny_hf_folder, tmp_path):
 def test_an_existing_export_is_replaced_only_by_force(tiny_hf_folder, make_task, tmp_path):
     out = tmp_path / "out"
     export(tiny_hf_folder, out, [make_task()])
-    with pytest.raises(InputError, match="exists; give --force to replace it"):
+    with pytest.raises(InputError, match="exists; give --force to replace it or --add"):
         export(tiny_hf_folder, out)
     assert (out / "triton" / "place").is_dir()
     export(tiny_hf_folder, out, force=True)

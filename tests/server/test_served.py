@@ -241,7 +241,8 @@ def test_long_proteins_by_policy(client, reference):
 def test_what_the_server_has(client, exported):
     assert client.ready()
     models = client.models()
-    assert sorted(models) == ["adapted", "esm2_embed", "fold", "place", "sites", "trained"]
+    own = [f"esm2_{name}" for name in ("contacts", "embed", "logits", "mutation_effect")]
+    assert sorted(models) == ["adapted", *own, "fold", "place", "sites", "trained"]
     assert models["esm2_embed"].parameters["digest"] == Encoder.load(exported.huggingface).digest
     assert client.task("fold").classes == ("C", "E", "H")
     assert client.task("place").level == "sequence"

@@ -1,5 +1,7 @@
 """Many requests share passes of the encoder, and none of them notices."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,18 @@ PLACE = TaskSpec(
     "place", Level.SEQUENCE, Kind.MULTILABEL, ("in", "out"), HeadKind.LINEAR, 64, 0,
     pooling=Pooling.ATTENTION,
 )  # fmt: skip
-OUTPUTS = ("mean", "cls", "max", "residues", "length", "fold", "heat", "place")
+OUTPUTS = (
+    "mean",
+    "cls",
+    "max",
+    "residues",
+    "length",
+    "fold",
+    "heat",
+    "place",
+    "logits",
+    "contacts",
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +71,11 @@ def test_an_answer_does_not_depend_on_the_neighbours(answerer, together):
                 assert array.dtype == (np.int32 if name == "length" else np.float32)
                 got = array[row]
                 if got.ndim == 2:
-                    assert not got[len(sequence) :].any()
-                    got = got[: len(sequence)]
+                    assert not got[len(expected) :].any()
+                    if name == "contacts":
+                        assert not got[:, len(expected) :].any()
+                        got = got[:, : len(expected)]
+                    got = got[: len(expected)]
                 np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
 
 
@@ -73,54 +89,106 @@ def test_a_wrong_request_spoils_no_other(answerer):
     np.testing.assert_array_equal(first["mean"], answerer.answer([good])[0]["mean"])
 
 
-def test_three_outputs_of_one_sequence_are_one_pass(answerer, monkeypatch):
-    passes = []
-    encode = answerer.encoder.encode
-    monkeypatch.setattr(
-        answerer.encoder, "encode", lambda batch: passes.append(list(batch)) or encode(batch)
-    )
-    outputs = [frozenset({name}) for name in ("mean", "fold", "heat")]
+@pytest.fixture
+def passes(monkeypatch):
+    """The sequences of each pass of an encoder, and the layers that were asked of it."""
+    seen = []
+    hidden_states = Encoder.hidden_states
+
+    def noted(self, tokens, offsets, layers):
+        parts = [tokens[a:b].numpy() for a, b in itertools.pairwise(offsets)]
+        seen.append(([self.alphabet.decode(part) for part in parts], set(layers)))
+        return hidden_states(self, tokens, offsets, layers)
+
+    monkeypatch.setattr(Encoder, "hidden_states", noted)
+    return seen
+
+
+def test_outputs_of_one_encoder_share_its_pass(answerer, passes):
+    outputs = [frozenset({name}) for name in ("mean", "fold", "place", "residues", "logits")]
     answerer.answer([Ask([b"MKTVRQG"], names) for names in outputs])
-    assert passes == [["MKTVRQG"]]
+    assert passes == [(["MKTVRQG"], {2})]
     passes.clear()
     answerer.answer([Ask([b"MKT", b"GG"], frozenset({"length"}))])
     assert passes == []
+    answerer.answer([Ask([b"MKTVRQG"], frozenset({"fold", "heat"}))])
+    assert passes == [(["MKTVRQG"], {2})] * 2  # the adapted encoder has a pass of its own
 
 
-def test_a_pass_stays_within_its_tokens(answerer, monkeypatch):
-    sizes = []
-    encode = answerer.encoder.encode
-    monkeypatch.setattr(
-        answerer.encoder,
-        "encode",
-        lambda batch: sizes.append(sum(len(s) + 2 for s in batch)) or encode(batch),
-    )
+def test_a_pass_stays_within_its_tokens(answerer, passes):
     sequences = [b"M" * n for n in range(1, 41)]
     answerer.answer([Ask(sequences, frozenset({"mean"}))])
+    sizes = [sum(len(s) + 2 for s in batch) for batch, _ in passes]
     assert max(sizes) <= 64
     assert sum(sizes) == sum(len(s) + 2 for s in sequences)
     assert len(sizes) < len(sequences)
 
 
+def test_layers_of_one_sequence_share_a_pass_that_goes_no_deeper(answerer, passes):
+    mean = frozenset({"mean"})
+    layers = [Ask([b"MKT", b"GG"], mean, [0, -2]), Ask([b"GG"], mean, [0])]
+    first, second = answerer.answer(layers)
+    assert sorted(passes) == [(["GG"], {0, 1}), (["MKT"], {0})]
+    alone = [answerer.answer([Ask([s], mean, [n])])[0] for s, n in ((b"MKT", 0), (b"GG", 1))]
+    np.testing.assert_allclose(first["mean"], [a["mean"][0] for a in alone], rtol=0, atol=1e-6)
+    assert np.abs(first["mean"][1] - second["mean"][0]).max() > 0.01
+
+
+def test_what_nobody_waits_for_is_not_computed(answerer, passes):
+    def asked(*sequences, cancelled):
+        return Ask(sequences, frozenset({"mean"}), (), cancelled)
+
+    gone = asked(b"MKT", b"GG", cancelled=lambda: True)
+    kept = asked(b"GG", b"AAA", cancelled=lambda: False)
+    first, second = answerer.answer([gone, kept])
+    assert first is None
+    assert second["mean"].shape == (2, 64)
+    assert sorted(s for batch, _ in passes for s in batch) == ["AAA", "GG"]
+
+
+def test_a_request_that_is_cancelled_midway_stops_its_later_passes(answerer, passes):
+    sequences = [b"M" * n for n in range(30, 40)]
+    ask = Ask(sequences, frozenset({"mean"}), (), lambda: len(passes) >= 2)
+    assert answerer.answer([ask]) == [None]
+    assert len(passes) == 2
+
+
+def test_masks_are_for_logits_alone(answerer):
+    ask = Ask([b"MK<mask>VRQ", b"AAA"], frozenset({"logits", "masked_logits"}))
+    (answer,) = answerer.answer([ask])
+    masked, there = answer["masked_logits"][0, 0], answer["logits"][0, 2]
+    np.testing.assert_allclose(masked, there, rtol=0, atol=1e-5)
+    assert not answer["masked_logits"][1].any()
+    for outputs in ({"mean"}, {"logits", "mean"}, {"contacts"}, {"fold"}):
+        (error,) = answerer.answer([Ask([b"MK<mask>"], frozenset(outputs))])
+        assert str(error).startswith("record '1 of 1' has a <mask>, which only")
+
+
+def test_an_answer_beyond_the_limit_is_refused_before_it_is_made(answerer, passes):
+    small = Answerer(answerer.encoder, {}, 40, 64, max_answer_bytes=4 * 2 * 40 * 64)
+    outputs = frozenset({"residues"})
+    fits, exceeds = Ask([b"M" * 40, b"M"], outputs), Ask([b"M", b"M" * 40, b"M"], outputs)
+    answer, error = small.answer([fits, exceeds])
+    assert answer["residues"].shape == (2, 40, 64)
+    assert str(error) == (
+        "record '2 of 3' of 40 residues makes the answer 30,720 bytes large, the limit is "
+        "20,480: send fewer sequences at once"
+    )
+    assert not any("M" * 40 in batch and len(batch) > 2 for batch, _ in passes)
+
+
+def test_what_was_done_is_counted(answerer):
+    fresh = Answerer(answerer.encoder, {}, 40, 64)
+    fresh.answer([Ask([b"M" * 10, b"G" * 4], frozenset({"residues"})), Ask([b"J"], frozenset())])
+    assert fresh.counts == {
+        "passes": 1, "tokens": 18, "sequences": 2, "residues": 14, "rows": 20, "padding_rows": 6,
+    }  # fmt: skip
+
+
 def test_bfloat16_answers_in_fp32_and_near(tiny_hf_folder, answerer):
-    low = Answerer(Encoder.load(tiny_hf_folder, "bfloat16"), answerer.tasks, 40, 64)
+    low = Answerer(Encoder.load(tiny_hf_folder, "bfloat16"), answerer.passes.tasks, 40, 64)
     ask = Ask([b"MKTVRQGLLL", b"ACDEFG"], frozenset(OUTPUTS))
     (exact,), (rounded,) = answerer.answer([ask]), low.answer([ask])
     for name, array in rounded.items():
         assert array.dtype == exact[name].dtype
         np.testing.assert_allclose(array, exact[name], rtol=0, atol=0.1)
-
-
-def test_tasks_on_one_encoder_share_its_pass(answerer, monkeypatch):
-    passes = []
-    embed = Encoder.embed
-
-    def counted(self, sequences, max_tokens=4096):
-        passes.append(list(sequences))
-        return embed(self, sequences, max_tokens)
-
-    monkeypatch.setattr(Encoder, "embed", counted)
-    answerer.answer([Ask([b"MKTVRQG"], frozenset({"fold", "place", "mean", "residues"}))])
-    assert passes == [["MKTVRQG"]]
-    answerer.answer([Ask([b"MKTVRQG"], frozenset({"fold", "heat"}))])
-    assert passes[1:] == [["MKTVRQG"]] * 2  # the adapted encoder has a pass of its own

@@ -1,5 +1,5 @@
-"""One task, routed to the encoder."""
+"""An output of the encoder's endpoint, asked for there and passed on."""
 
-from bionemo_ext.serving.task_model import TaskModel as TritonPythonModel
+from bionemo_ext.serving.relay_model import RelayModel as TritonPythonModel
 
 __all__ = ["TritonPythonModel"]
