@@ -63,6 +63,56 @@ def tiny_hf_folder(tmp_path_factory):
     return folder
 
 
+def save_random_esmfold(folder, fp16_esm=False):
+    """Save a small random ESMFold as transformers does, its confidences far from even."""
+    from transformers import EsmConfig, EsmForProteinFolding
+    from transformers.models.esm.configuration_esm import get_default_vocab_list
+
+    torch.manual_seed(0)
+    structure = {
+        "sequence_dim": 32, "pairwise_dim": 16, "ipa_dim": 8, "resnet_dim": 16, "num_heads_ipa": 4,
+        "num_qk_points": 2, "num_v_points": 3, "num_blocks": 2,
+    }  # fmt: skip
+    trunk = {
+        "num_blocks": 2, "sequence_state_dim": 32, "pairwise_state_dim": 16, "position_bins": 8,
+        "sequence_head_width": 8, "pairwise_head_width": 8, "max_recycles": 2,
+        "structure_module": structure,
+    }  # fmt: skip
+    config = EsmConfig(
+        vocab_size=33, vocab_list=get_default_vocab_list(), hidden_size=32, num_hidden_layers=2,
+        num_attention_heads=4, intermediate_size=64, position_embedding_type="rotary",
+        token_dropout=True, mask_token_id=32, pad_token_id=1, layer_norm_eps=1e-5,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, is_folding_model=True,
+        esmfold_config={"fp16_esm": fp16_esm, "lddt_head_hid_dim": 16, "trunk": trunk},
+    )  # fmt: skip
+    model = EsmForProteinFolding(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+            elif "lddt_head" in name:
+                parameter.mul_(2.2)
+            elif "ptm_head" in name:
+                parameter.mul_(3)
+            else:
+                parameter.mul_(2)
+    model.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def random_esmfold():
+    """``save_random_esmfold(folder, fp16_esm=False)``."""
+    return save_random_esmfold
+
+
+@pytest.fixture(scope="session")
+def tiny_fold_folder(tmp_path_factory):
+    """A random ESMFold of two blocks as a Hugging Face folder."""
+    folder = tmp_path_factory.mktemp("tiny_fold") / "model"
+    save_random_esmfold(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def command():
     """Run ``bionemo-ext`` as a user does and give what it printed and its exit code."""
