@@ -15,6 +15,7 @@ from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.predictor import open_task
 from bionemo_ext.serving.answers import Answer, Answerer, Ask
 from bionemo_ext.serving.encoder_metrics import EncoderMetrics
+from bionemo_ext.serving.pulse import never_late
 from bionemo_ext.serving.triton_io import (
     failure,
     log_request,
@@ -27,6 +28,7 @@ from bionemo_ext.serving.triton_io import (
 _SHORT, _SHORT_COUNT = 32, 8
 
 
+@never_late
 class EncoderModel:
     """Triton's ``TritonPythonModel`` of ``esm2_embed``."""
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bionemo_ext.contract import SEQUENCE, is_about_a_record
 from bionemo_ext.errors import InputError
+from bionemo_ext.serving.pulse import never_late
 from bionemo_ext.serving.triton_io import (
     failure,
     log_request,
@@ -69,6 +70,7 @@ class Cancelled(Exception):  # noqa: N818 (no fault of anybody)
     """Nobody waits for the answer any more."""
 
 
+@never_late
 class ThinModel(ABC):
     """Base of Triton's ``TritonPythonModel`` of such endpoints."""
 
