@@ -7,13 +7,18 @@ from typing import Annotated, Literal
 import typer
 
 from bionemo_ext.cli.extras import needs
+from bionemo_ext.contract import FOLD_CHUNK_SIZE, MAX_FOLD_RESIDUES
+from bionemo_ext.errors import InputError
 
 
 def export(
-    source: Annotated[
-        Path, typer.Argument(help="Hugging Face folder, or a pretraining run or checkpoint.")
-    ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Hugging Face folder, or a pretraining run or checkpoint; none to fold alone."
+        ),
+    ] = None,
     task: Annotated[
         list[Path] | None, typer.Option(help="Task folder to serve too; may be given often.")
     ] = None,
@@ -31,6 +36,20 @@ def export(
     merge: Annotated[
         bool, typer.Option("--merge", help="Merge a task's adapter into weights of its own.")
     ] = False,
+    fold: Annotated[
+        Path | None, typer.Option(help="Hugging Face folder of an ESMFold model to serve too.")
+    ] = None,
+    fold_dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"],
+        typer.Option(help="Precision of ESMFold's language model; its authors take float16."),
+    ] = "float32",
+    fold_residues: Annotated[
+        int, typer.Option(min=1, help="Residues a protein to fold may have.")
+    ] = MAX_FOLD_RESIDUES,
+    fold_chunk: Annotated[
+        int,
+        typer.Option(min=0, help="Rows that ESMFold's attention takes at once; 0: all of them."),
+    ] = FOLD_CHUNK_SIZE,
     add: Annotated[bool, typer.Option("--add", help="Add the model to the export at OUT.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary.")] = False,
@@ -40,21 +59,32 @@ def export(
 
     quieten()
     with needs("serve"):
+        from bionemo_ext.export import FoldSource, export_fold
         from bionemo_ext.export import export as write
 
-    endpoints = write(
-        source,
-        out,
-        task or [],
-        name=name,
-        dtype=dtype,
-        instances=instances,
-        merge=merge,
-        add=add,
-        force=force,
-    )
+        folding = fold and FoldSource(fold, fold_dtype, fold_residues, fold_chunk)
+        if source is None:
+            if folding is None:
+                raise InputError("give a model to export, or --fold with an ESMFold model")
+            if task or name:
+                raise InputError("--task and --name belong to a model, and none is given")
+            endpoints = export_fold(folding, out, add=add, force=force)
+        else:
+            endpoints = write(
+                source,
+                out,
+                task or [],
+                name=name,
+                dtype=dtype,
+                instances=instances,
+                merge=merge,
+                fold=folding,
+                add=add,
+                force=force,
+            )
     names = [endpoint.name for endpoint in endpoints]
     if as_json:
         typer.echo(json.dumps({"out": str(out), "endpoints": names}))
     else:
-        typer.echo(f"wrote {out / 'huggingface'} and {out / 'triton'} ({', '.join(names)})")
+        written = [out / "triton"] if source is None else [out / "huggingface", out / "triton"]
+        typer.echo(f"wrote {' and '.join(map(str, written))} ({', '.join(names)})")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bionemo_ext.contract import (
     ENCODER_FOLDER,
+    FOLD,
     TASKS_FOLDER,
     EncoderFacts,
     Endpoint,
@@ -17,12 +18,14 @@ from bionemo_ext.contract import (
     contacts_endpoint,
     embed_name,
     encoder_endpoint,
+    fold_endpoint,
     logits_endpoint,
     mutation_effect_endpoint,
     task_endpoint,
     to_pbtxt,
 )
 from bionemo_ext.errors import InputError
+from bionemo_ext.export.fold import FoldSource, copy_fold, describe_fold
 from bionemo_ext.export.place import replaced
 from bionemo_ext.export.source import copy_huggingface, take_huggingface
 from bionemo_ext.export.tasks import copy_task
@@ -54,6 +57,7 @@ def templates() -> dict[str, Endpoint]:
         _EMBED: encoder_endpoint(facts),
         **{name: describe_thin(facts) for name, describe_thin in _THIN.items()},
         _TASK: replace(task, outputs=outputs),
+        FOLD: fold_endpoint(),
     }
 
 
@@ -66,6 +70,7 @@ def export(
     dtype: str = "float32",
     instances: int = 1,
     merge: bool = False,
+    fold: FoldSource | None = None,
     add: bool = False,
     force: bool = False,
 ) -> list[Endpoint]:
@@ -89,6 +94,8 @@ def export(
     merge : bool
         Give a task with an adapter weights of its own, into which it is merged: a little faster,
         and more memory. Kept apart, any number of adapters share the encoder's weights.
+    fold : FoldSource, optional
+        An ESMFold model to serve too.
     add : bool
         Add the model to the export at ``out``; its Hugging Face folder is ``huggingface-NAME``.
     force : bool
@@ -116,13 +123,36 @@ def export(
         model = name or ("esm2" if isinstance(encoder.config, ESM2Config) else "esm1nv")
         huggingface = partial / (f"{HUGGINGFACE}-{model}" if add else HUGGINGFACE)
         endpoints = _describe(encoder, tasks, model, dtype, instances)
+        if fold:
+            endpoints.append((FOLD, describe_fold(fold)))
         _refuse_clashes([endpoint for _, endpoint in endpoints], partial / TRITON, out)
         for template, endpoint in endpoints:
             write_endpoint(partial / TRITON, endpoint, template)
         _copy_models(partial / TRITON / embed_name(model) / "1", folder, encoder, tasks, merge)
+        if fold:
+            copy_fold(fold, partial / TRITON / FOLD / "1")
         describe(folder, source)
         folder.replace(huggingface)
     return [endpoint for _, endpoint in endpoints]
+
+
+def export_fold(
+    fold: FoldSource, out: Path, *, add: bool = False, force: bool = False
+) -> list[Endpoint]:
+    """Write ``out/triton`` with nothing but the endpoint that folds, or add it to an export.
+
+    Raises
+    ------
+    InputError
+        If ``out`` exists, or has such an endpoint.
+    CheckpointError
+        If the model's folder is missing, damaged, or of another kind of model.
+    """
+    with replaced(out, add=add, force=force) as partial:
+        endpoint = describe_fold(fold)
+        _refuse_clashes([endpoint], partial / TRITON, out)
+        copy_fold(fold, write_endpoint(partial / TRITON, endpoint, FOLD))
+    return [endpoint]
 
 
 def _describe(

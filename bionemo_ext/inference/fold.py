@@ -129,14 +129,21 @@ class FoldingModel:
         Yields
         ------
         index, outcome : int, Structure or RunError
-            Which of ``sequences``, and its structure, or a sentence that says why there is none:
-            it needs more memory than there is, or the numbers left their range.
+            Which of ``sequences``, and what :meth:`fold_batch` gives for it.
         """
         for indices in passes([len(sequence) for sequence in sequences], max_tokens):
-            outcomes = self._outcomes([sequences[index] for index in indices])
+            outcomes = self.fold_batch([sequences[index] for index in indices])
             yield from zip(indices, outcomes, strict=True)
 
-    def _outcomes(self, sequences: Sequence[str]) -> list[Structure | RunError]:
+    def fold_batch(self, sequences: Sequence[str]) -> list[Structure | RunError]:
+        """Fold clean sequences in one pass, padded to the longest; one by one if memory is short.
+
+        Returns
+        -------
+        list of Structure or RunError
+            In their order: the structure, or a sentence that says why there is none: the protein
+            needs more memory than there is, or its numbers left their range.
+        """
         try:
             return self._pass(sequences)
         except (RuntimeError, MemoryError) as error:
@@ -146,7 +153,7 @@ class FoldingModel:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if len(sequences) > 1:
-            return [outcome for sequence in sequences for outcome in self._outcomes([sequence])]
+            return [outcome for sequence in sequences for outcome in self.fold_batch([sequence])]
         return [RunError(f"{len(sequences[0]):,} residues need more memory than the machine has")]
 
     @torch.inference_mode()
