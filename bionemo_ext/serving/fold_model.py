@@ -38,7 +38,6 @@ from bionemo_ext.serving.triton_io import (
     refusal,
 )
 
-_CANCELLED = pb_utils.TritonError.CANCELLED
 # What is slow the first time is done before the server is ready.
 _WARM_UP = "MKTVRQERLKSIVRIL"
 
@@ -135,7 +134,8 @@ class _Job:
     def end_if_cancelled(self) -> None:
         """Answer a request for which nobody waits any more, so that it is not folded."""
         if self.open and self._request.is_cancelled():
-            self.send(failure("the request was cancelled", _CANCELLED), "cancelled")
+            code = pb_utils.TritonError.CANCELLED
+            self.send(failure("the request was cancelled", code), "cancelled")
 
     def take(self, outcomes: Mapping[str, Structure | RunError]) -> None:
         """Keep what is ours of a pass, and answer when all is there or one thing cannot be."""
