@@ -130,3 +130,55 @@ def test_tasks_need_names_of_their_own(tiny_hf_folder, make_task, tmp_path):
     twice = [make_task(folder="one"), make_task(folder="two")]
     with pytest.raises(InputError, match="two tasks have one name: place, place"):
         export(tiny_hf_folder, tmp_path / "out", twice)
+
+
+def listed(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_second_model_joins_the_first(tiny_hf_folder, random_esm2, make_task, tmp_path):
+    out = tmp_path / "out"
+    export(tiny_hf_folder, out, [make_task()])
+    before = listed(out)
+    random_esm2(tmp_path / "small", layers=1, hidden=32, heads=2)
+    added = export(tmp_path / "small", out, name="esm2_small", instances=2, add=True)
+    names = [f"esm2_small_{what}" for what in ("embed", "logits", "contacts", "mutation_effect")]
+    assert [endpoint.name for endpoint in added] == names
+    assert added[0].instances == 2
+    assert {endpoint.host for endpoint in added} == {"esm2_small_embed"}
+    after = listed(out)
+    assert before.items() <= after.items()
+    assert Encoder.load(out / "huggingface-esm2_small").hidden_size == 32
+    for endpoint in added:
+        text = (out / "triton" / endpoint.name / "config.pbtxt").read_text()
+        assert from_pbtxt(text) == endpoint
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "small", "task-place"]
+
+
+def test_what_cannot_be_added_leaves_all_as_it_was(tiny_hf_folder, make_task, tmp_path):
+    out = tmp_path / "out"
+    export(tiny_hf_folder, out, [make_task()])
+    before = listed(out)
+    with pytest.raises(InputError, match="would have two endpoints 'esm2_embed'; give the model"):
+        export(tiny_hf_folder, out, add=True)
+    with pytest.raises(InputError, match="would have two endpoints 'place'"):
+        export(tiny_hf_folder, out, [make_task()], name="other", add=True)
+    with pytest.raises(CheckpointError, match="there is no folder"):
+        export(tmp_path / "nothing", out, name="other", add=True)
+    with pytest.raises(ConfigError, match="'8m' cannot be the name of a model"):
+        export(tiny_hf_folder, out, name="8m", add=True)
+    with pytest.raises(InputError, match="--add keeps what is there and --force replaces it"):
+        export(tiny_hf_folder, out, name="other", add=True, force=True)
+    with pytest.raises(InputError, match="is not an export to add to"):
+        export(tiny_hf_folder, tmp_path / "elsewhere", name="other", add=True)
+    assert listed(out) == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "task-place"]
+
+
+def test_an_export_that_was_killed_while_it_took_its_place_is_found_again(tiny_hf_folder, tmp_path):
+    out = tmp_path / "out"
+    export(tiny_hf_folder, out)
+    out.rename(tmp_path / ".out.old")  # as after the first of its two renames
+    export(tiny_hf_folder, out, name="other", add=True)
+    names = {path.parent.name for path in (out / "triton").glob("*/config.pbtxt")}
+    assert {"esm2_embed", "other_embed"} <= names
