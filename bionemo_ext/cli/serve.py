@@ -112,7 +112,7 @@ def serve(
     try:
         with server:
             ready()
-            keep_running(server, lambda fault: _say(as_json, "fault", {}, fault), ready)
+            keep_running(server, lambda f: _say(as_json, "fault", {"reason": f}, f), ready)
     except KeyboardInterrupt:
         _say(as_json, "stopped", {})
 
@@ -128,9 +128,7 @@ def _facts(server: "LocalServer") -> dict[str, object]:
 
 def _say(as_json: bool, event: str, facts: dict[str, object], words: str = "") -> None:
     if as_json:
-        typer.echo(
-            json.dumps({"event": event, **facts, **({"reason": words} if not facts else {})})
-        )
+        typer.echo(json.dumps({"event": event, **facts}))
     else:
         typer.echo(f"{event}: {words}" if words else event)
     sys.stdout.flush()

@@ -29,7 +29,7 @@ _SHM = Path("/dev/shm")  # noqa: S108 (the place where POSIX shared memory lives
 _SHM_PREFIX = "triton_python_backend_shm_region_"
 _HARMLESS = "CudaDriverHelper has not been initialized"
 # What tritonserver may take to unload its models once nothing is under way any more.
-_UNLOAD_S = 10
+_UNLOAD_S = 5
 _KEPT_LINES = 400
 
 
