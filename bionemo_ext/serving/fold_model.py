@@ -30,6 +30,7 @@ from bionemo_ext.inference.fold import (
     passes,
 )
 from bionemo_ext.serving.encoder_metrics import EncoderMetrics
+from bionemo_ext.serving.pulse import never_late
 from bionemo_ext.serving.triton_io import (
     failure,
     log_request,
@@ -42,6 +43,7 @@ from bionemo_ext.serving.triton_io import (
 _WARM_UP = "MKTVRQERLKSIVRIL"
 
 
+@never_late
 class FoldModel:
     """Triton's ``TritonPythonModel`` of ``esmfold``."""
 
@@ -62,35 +64,33 @@ class FoldModel:
         self._metrics = EncoderMetrics(self._name, MAX_TOKENS)
         self._model.fold_batch([_WARM_UP])
 
-    def execute(self, requests: Sequence[Any]) -> list[None]:
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Fold what the batcher collected, the shortest first; a wrong request spoils no other."""
-        jobs = []
-        for request in requests:
-            job = _Job(self._name, request)
-            try:
-                job.clean(self._max_residues)
-            except SequenceError as error:
-                job.send(refusal(error), str(error))
-            else:
-                jobs.append(job)
+        jobs = [_Job(self._name, request) for request in requests]
+        for job in jobs:
+            job.clean(self._max_residues)
         try:
             self._fold(jobs)
         except Exception as error:  # whoever waits must hear of it
             pb_utils.Logger.log_error(f"{self._name} failed: {error!r}")
             for job in jobs:
-                job.send(failure(f"{self._name} failed: {error}"), repr(error))
+                job.end(failure(f"{self._name} failed: {error}"), repr(error))
         self._metrics.report(self._counts)
-        return [None for _ in requests]
+        return [None if job.sent else job.response for job in jobs]
 
     def _fold(self, jobs: Sequence["_Job"]) -> None:
         sequences = sorted({sequence for job in jobs for sequence in job.sequences})
         for indices in passes([len(sequence) for sequence in sequences], MAX_TOKENS):
             for job in jobs:
                 job.end_if_cancelled()
-            wanted = {sequence for job in jobs if job.open for sequence in job.sequences}
+            wanted = {sequence for job in jobs if not job.response for sequence in job.sequences}
             batch = [sequences[index] for index in indices if sequences[index] in wanted]
             if not batch:
                 continue
+            # Those that are done need not wait for longer ones. The last are not sent but returned:
+            # Triton may let a request half a second lie that comes while this is running.
+            for job in jobs:
+                job.send()
             outcomes = dict(zip(batch, self._model.fold_batch(batch), strict=True))
             self._counts["sequences"] += len(batch)
             self._counts["residues"] += sum(map(len, batch))
@@ -110,32 +110,30 @@ class _Job:
     """
 
     def __init__(self, endpoint: str, request: Any) -> None:
-        self.open = True
         self.sequences: list[str] = []
+        self.response: Any = None
+        self.sent = False
         self._start = time.perf_counter()
         self._endpoint, self._request = endpoint, request
-        self._sent: list[bytes] = read_input(request, SEQUENCE) or []
-        self._sender = request.get_response_sender()
+        self._asked: list[bytes] = read_input(request, SEQUENCE) or []
         self._found: dict[str, Structure] = {}
 
     def clean(self, max_residues: int) -> None:
-        """Read the sequences.
-
-        Raises
-        ------
-        SequenceError
-            If one cannot be folded.
-        """
-        for position, sent in enumerate(self._sent):
-            name = position_name(position, len(self._sent))
-            text = sent.decode("utf-8", "replace")
-            self.sequences.append(clean_protein(text, name, max_residues))
+        """Read the sequences, or answer what is wrong with one."""
+        try:
+            for position, asked in enumerate(self._asked):
+                name = position_name(position, len(self._asked))
+                text = asked.decode("utf-8", "replace")
+                self.sequences.append(clean_protein(text, name, max_residues))
+        except SequenceError as error:
+            self.sequences = []
+            self.end(refusal(error), str(error))
 
     def end_if_cancelled(self) -> None:
         """Answer a request for which nobody waits any more, so that it is not folded."""
-        if self.open and self._request.is_cancelled():
+        if not self.response and self._request.is_cancelled():
             code = pb_utils.TritonError.CANCELLED
-            self.send(failure("the request was cancelled", code), "cancelled")
+            self.end(failure("the request was cancelled", code), "cancelled")
 
     def take(self, outcomes: Mapping[str, Structure | RunError]) -> None:
         """Keep what is ours of a pass, and answer when all is there or one thing cannot be."""
@@ -145,19 +143,25 @@ class _Job:
                 self._found[sequence] = outcome
             elif isinstance(outcome, RunError):
                 name = position_name(position, len(self.sequences))
-                self.send(failure(f"record {name!r} was not folded: {outcome}"), str(outcome))
-        if len(self._found) == len(set(self.sequences)):
+                self.end(failure(f"record {name!r} was not folded: {outcome}"), str(outcome))
+        if not self.response and self._found.keys() == set(self.sequences):
             structures = [self._found[sequence] for sequence in self.sequences]
             wanted = self._request.requested_output_names()
             tensors = [pb_utils.Tensor(name, _output(name, structures)) for name in wanted]
-            self.send(pb_utils.InferenceResponse(tensors), "ok")
+            self.end(pb_utils.InferenceResponse(tensors), "ok")
 
-    def send(self, response: Any, outcome: str) -> None:
-        """Answer, unless that is done."""
-        if self.open:
-            self.open = False
-            self._sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-            log_request(self._endpoint, self._request, self._sent, self._start, outcome)
+    def end(self, response: Any, outcome: str) -> None:
+        """Set the answer, unless there is one."""
+        if not self.response:
+            self.response = response
+            log_request(self._endpoint, self._request, self._asked, self._start, outcome)
+
+    def send(self) -> None:
+        """Send the answer, if there is one, ahead of those of the other requests."""
+        if self.response and not self.sent:
+            self.sent = True
+            final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+            self._request.get_response_sender().send(self.response, flags=final)
 
 
 def _output(name: str, structures: Sequence[Structure]) -> NDArray[Any]:
