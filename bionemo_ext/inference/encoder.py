@@ -25,8 +25,9 @@ from bionemo_ext.huggingface import (
     weights_digest,
 )
 from bionemo_ext.huggingface.adapter import Adapter
+from bionemo_ext.inference.linear import Linear
 from bionemo_ext.inference.low_rank import LowRank, low_rank_maps
-from bionemo_ext.inference.names import named
+from bionemo_ext.inference.names import linear_maps, named
 from bionemo_ext.inference.packing import Encoded, token_batches
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -56,6 +57,10 @@ class Encoder:
         self.config, self.dtype, self.device = config, dtype, torch.device(device)
         self.alphabet = config.alphabet
         self._weights = {n: t.to(self.device, self.dtype) for n, t in named(config, state).items()}
+        self._maps = {
+            name: Linear.of(*(self._weights.pop(f"{name}.{end}") for end in ("weight", "bias")))
+            for name in linear_maps(config)
+        }
         self._low_rank: Mapping[str, LowRank] = {}
         self._inverse_frequencies = inverse_frequencies(config.head_dim).to(self.device)
         # As each family was trained: the exact GELU, and the fused kernel's tanh form.
@@ -187,7 +192,7 @@ class Encoder:
     @torch.inference_mode()
     def logits(self, encoded: Encoded) -> Tensor:
         """Scores of the alphabet's tokens at every place, [T, V] in fp32."""
-        hidden = F.gelu(self._linear(encoded.hidden.to(self.dtype), "lm_head.dense"))
+        hidden = self._maps["lm_head.dense"].gelu(encoded.hidden.to(self.dtype), "none")
         hidden = self._norm(hidden, "lm_head.norm")
         return F.linear(hidden, self._weights["embedding"], self._weights["lm_head.bias"]).float()
 
@@ -253,13 +258,18 @@ class Encoder:
         return _rotate(query, rotary), _rotate(key, rotary), value
 
     def _after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
-        hidden = hidden + self._linear(context.flatten(1), f"{layer}.attention.out")
-        inner = self._linear(self._norm(hidden, f"{layer}.ffn.norm"), f"{layer}.ffn.in")
-        return hidden + self._linear(F.gelu(inner, approximate=self._gelu), f"{layer}.ffn.out")
+        hidden = self._linear(context.flatten(1), f"{layer}.attention.out", plus=hidden)
+        normed, name = self._norm(hidden, f"{layer}.ffn.norm"), f"{layer}.ffn.in"
+        if name in self._low_rank:
+            inner = F.gelu(self._linear(normed, name), approximate=self._gelu)
+        else:
+            inner = self._maps[name].gelu(normed, self._gelu)
+        return self._linear(inner, f"{layer}.ffn.out", plus=hidden)
 
-    def _linear(self, x: Tensor, name: str) -> Tensor:
-        out = F.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
-        low_rank = self._low_rank.get(name)
+    def _linear(self, x: Tensor, name: str, plus: Tensor | None = None) -> Tensor:
+        """A linear map with its adapter, and ``plus`` added where one is given."""
+        linear, low_rank = self._maps[name], self._low_rank.get(name)
+        out = linear(x) if plus is None else linear.plus(x, plus)
         return out if low_rank is None else out + low_rank(x)
 
     def _norm(self, x: Tensor, name: str) -> Tensor:

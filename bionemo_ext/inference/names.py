@@ -37,6 +37,12 @@ def named(config: Architecture, state: State) -> State:
     return out
 
 
+def linear_maps(config: Architecture) -> list[str]:
+    """Name the linear maps, by :func:`named`'s names without ``.weight`` and ``.bias``."""
+    parts = ("qkv", *LAYER_MAPS)
+    return ["lm_head.dense", *(f"{i}.{part}" for i in range(config.layers) for part in parts)]
+
+
 # Of each family: tensors that stand alone, pairs of weight and bias, and the norms of a layer.
 _ESM2 = (
     {
