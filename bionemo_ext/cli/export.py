@@ -55,6 +55,11 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary.")] = False,
 ) -> None:
     """Write OUT/huggingface and OUT/triton, a model repository that `serve` starts."""
+    if source is None and fold is None:
+        raise InputError("give a model to export, or --fold with an ESMFold model")
+    if source is None and (task or name):
+        raise InputError("--task and --name belong to a model, and none is given")
+
     from bionemo_ext.recipes.quiet import quieten
 
     quieten()
@@ -64,10 +69,6 @@ def export(
 
         folding = fold and FoldSource(fold, fold_dtype, fold_residues, fold_chunk)
         if source is None:
-            if folding is None:
-                raise InputError("give a model to export, or --fold with an ESMFold model")
-            if task or name:
-                raise InputError("--task and --name belong to a model, and none is given")
             endpoints = export_fold(folding, out, add=add, force=force)
         else:
             endpoints = write(
