@@ -1,4 +1,4 @@
-"""The endpoint that folds: proteins of like lengths together, an answer as soon as it is whole."""
+"""The endpoint that folds: the shortest first, and an answer goes out as soon as it is whole."""
 
 import json
 import time
@@ -57,11 +57,13 @@ class FoldModel:
         chunk_size = int(parameters["chunk_size"]) or None
         self._name = config["name"]
         self._max_residues = int(parameters["max_residues"])
+        # On a CPU a batch only adds its padding: there proteins are folded one by one.
+        self._max_tokens = MAX_TOKENS if on_gpu else 1
         self._model = FoldingModel.load(
             folder / FOLD_FOLDER, parameters["dtype"], device, chunk_size
         )
         self._counts: Counter[str] = Counter()
-        self._metrics = EncoderMetrics(self._name, MAX_TOKENS)
+        self._metrics = EncoderMetrics(self._name, self._max_tokens)
         self._model.fold_batch([_WARM_UP])
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -80,7 +82,7 @@ class FoldModel:
 
     def _fold(self, jobs: Sequence["_Job"]) -> None:
         sequences = sorted({sequence for job in jobs for sequence in job.sequences})
-        for indices in passes([len(sequence) for sequence in sequences], MAX_TOKENS):
+        for indices in passes([len(sequence) for sequence in sequences], self._max_tokens):
             for job in jobs:
                 job.end_if_cancelled()
             wanted = {sequence for job in jobs if not job.response for sequence in job.sequences}
