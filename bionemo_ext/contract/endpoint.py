@@ -45,10 +45,14 @@ class QueuePolicy:
         Requests that may wait.
     timeout_s : float
         How long one may wait; a request may ask for less.
+    by_triton : bool
+        Whether Triton's batcher keeps the queue. Its bounds cost it half a second now and then,
+        which only matters where answers are quick: there the model itself keeps the queue.
     """
 
     size: int = QUEUE_SIZE
     timeout_s: float = QUEUE_TIMEOUT_S
+    by_triton: bool = False
 
 
 @dataclass(frozen=True)

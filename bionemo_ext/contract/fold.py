@@ -16,7 +16,7 @@ MAX_FOLDS = 8
 MAX_FOLD_RESIDUES = 1024
 # Rows of the pair representation at once; the default of the published configuration.
 FOLD_CHUNK_SIZE = 128
-_QUEUE = QueuePolicy(64, 3600)
+_QUEUE = QueuePolicy(64, 3600, by_triton=True)
 
 
 def fold_endpoint(

@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,50 @@ from bionemo_ext.serving.answers import Answer, Answerer, Ask
 from bionemo_ext.serving.encoder_metrics import EncoderMetrics
 from bionemo_ext.serving.pulse import never_late
 from bionemo_ext.serving.triton_io import (
+    QUEUE_FULL,
+    TOO_LATE,
+    cancelled,
     failure,
     log_request,
     read_input,
     read_parameters,
     refusal,
+    send,
+    unavailable,
 )
+from bionemo_ext.serving.waiting import WaitingRoom
 
 # Lengths of the first sequences: what is slow the first time is done before the server is ready.
 _SHORT, _SHORT_COUNT = 32, 8
 
 
+@dataclass(frozen=True)
+class Job:
+    """A request on its way: what it asks, and where its answer goes."""
+
+    request: Any
+    sender: Any
+    ask: Ask
+
+    @classmethod
+    def of(cls, request: Any) -> "Job":
+        """Take over a request of Triton's."""
+        ask = Ask(
+            read_input(request, SEQUENCE) or [],
+            frozenset(request.requested_output_names()),
+            read_input(request, LAYER) or [],
+            request.is_cancelled,
+        )
+        return cls(request, request.get_response_sender(), ask)
+
+
 @never_late
 class EncoderModel:
-    """Triton's ``TritonPythonModel`` of ``esm2_embed``."""
+    """Triton's ``TritonPythonModel`` of ``esm2_embed``.
+
+    An execution only puts its requests into the queue; one thread takes them from there, as many
+    at a time as fill a pass of the encoder, and sends the answers.
+    """
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the encoder and the tasks that lie beside it, and warm up."""
@@ -43,6 +75,7 @@ class EncoderModel:
         folders = sorted((folder / TASKS_FOLDER).glob("*"))
         max_tokens = int(parameters["max_tokens_per_pass"])
         self._name = config["name"]
+        self._patience_s = float(parameters["queue_timeout_s"])
         self._answerer = Answerer(
             encoder,
             {path.name: open_task(path, encoder) for path in folders},
@@ -51,30 +84,58 @@ class EncoderModel:
             int(parameters["max_answer_bytes"]),
         )
         self._metrics = EncoderMetrics(self._name, max_tokens)
-        self._warm_up(int(parameters["max_residues"]))
+        self._room: WaitingRoom[Job] = WaitingRoom(int(parameters["queue_size"]), max_tokens)
+        # One thread for all of torch, which keeps threads of its own for each that calls it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._thread.submit(self._warm_up, int(parameters["max_residues"])).result()
+        self._thread.submit(self._work)
+
+    def execute(self, requests: Sequence[Any]) -> list[None]:
+        """Put the requests into the queue; their answers follow."""
+        for request in requests:
+            job = Job.of(request)
+            tokens = sum(len(sequence) + 2 for sequence in job.ask.sequences)
+            if not self._room.put(job, tokens, self._patience_of(request)):
+                size = self._room.size
+                text = f"{QUEUE_FULL}: {self._name} has a maximum queue size of {size}"
+                send(job.sender, unavailable(text))
+        return [None for _ in requests]
+
+    def finalize(self) -> None:
+        """End the thread; Triton calls this once every request has its answer."""
+        self._room.close()
+        self._thread.shutdown()
+
+    def _patience_of(self, request: Any) -> float:
+        """How long a request may wait: its own timeout, which is in microseconds, if shorter."""
+        own_s = request.timeout() / 1e6
+        return min(own_s, self._patience_s) if own_s else self._patience_s
 
     @torch.inference_mode()
-    def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer the requests that the batcher collected; a wrong one spoils no other."""
+    def _work(self) -> None:
+        while (taken := self._room.take()) is not None:
+            ready, late = taken
+            for job in late:
+                send(job.sender, unavailable(f"{TOO_LATE} in the queue of {self._name}"))
+            if ready:
+                self._answer(ready)
+
+    def _answer(self, jobs: Sequence[Job]) -> None:
+        """Answer requests together; a wrong one spoils no other."""
         start = time.perf_counter()
-        asks = [
-            Ask(
-                read_input(request, SEQUENCE) or [],
-                frozenset(request.requested_output_names()),
-                read_input(request, LAYER) or [],
-                request.is_cancelled,
-            )
-            for request in requests
-        ]
         try:
-            answers = self._answerer.answer(asks)
-        except (RuntimeError, MemoryError) as error:  # torch: out of memory, above all
+            answers = self._answerer.answer([job.ask for job in jobs])
+        except Exception as error:  # torch: out of memory, above all
             pb_utils.Logger.log_error(f"a pass of the encoder failed: {error!r}")
-            return [failure(f"the encoder failed: {error}") for _ in requests]
+            for job in jobs:
+                send(job.sender, failure(f"the encoder failed: {error}"))
+            return
+        # Counted first, so that who has an answer finds it in the metrics.
         self._metrics.report(self._answerer.counts)
-        for request, ask, answer in zip(requests, asks, answers, strict=True):
-            log_request(self._name, request, ask.sequences, start, _outcome(answer))
-        return [_response(answer) for answer in answers]
+        for job, answer in zip(jobs, answers, strict=True):
+            send(job.sender, _response(answer))
+        for job, answer in zip(jobs, answers, strict=True):
+            log_request(self._name, job.request, job.ask.sequences, start, _outcome(answer))
 
     @torch.inference_mode()
     def _warm_up(self, max_residues: int) -> None:
@@ -93,5 +154,5 @@ def _response(answer: Answer) -> Any:
     if isinstance(answer, InputError):
         return refusal(answer)
     if answer is None:
-        return failure("the request was cancelled", pb_utils.TritonError.CANCELLED)
+        return cancelled()
     return pb_utils.InferenceResponse([pb_utils.Tensor(*item) for item in answer.items()])

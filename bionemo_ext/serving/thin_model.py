@@ -22,48 +22,37 @@ from bionemo_ext.contract import SEQUENCE, is_about_a_record
 from bionemo_ext.errors import InputError
 from bionemo_ext.serving.pulse import never_late
 from bionemo_ext.serving.triton_io import (
+    CANCELLED,
+    QUEUE_FULL,
+    TOO_LATE,
+    cancelled,
     failure,
     log_request,
     read_input,
     read_parameters,
     refusal,
+    send,
+    unavailable,
 )
 
 # Requests to the encoder's endpoint at once; each waits in a thread.
 _AT_ONCE = 64
-# On the way between models Triton forgets the code of an error; its own texts tell it.
-_CODES = (
-    ("maximum queue size", "UNAVAILABLE", "the queue of {host} is full"),
-    ("timeout expired", "UNAVAILABLE", "the request waited too long in the queue of {host}"),
-    ("cancelled", "CANCELLED", "the request was cancelled"),
-)
+# On the way between models Triton forgets the code of an error; these begin the encoder's texts.
+_CODES = {QUEUE_FULL: "UNAVAILABLE", TOO_LATE: "UNAVAILABLE", CANCELLED: "CANCELLED"}
 
 Arrays = dict[str, NDArray[Any]]
 
 
 class HostError(Exception):
-    """The encoder's endpoint answered with an error.
-
-    Parameters
-    ----------
-    message : str
-        Its text.
-    host : str
-        The endpoint.
-    """
-
-    def __init__(self, message: str, host: str) -> None:
-        super().__init__(message)
-        self.code, self.text = "INTERNAL", message
-        if is_about_a_record(message):
-            self.code = "INVALID_ARG"
-        for part, code, text in _CODES:
-            if part in message and self.code == "INTERNAL":
-                self.code, self.text = code, text.format(host=host)
+    """The encoder's endpoint answered with an error, whose text this is."""
 
     def response(self) -> Any:
         """The same error for who asked us."""
-        return failure(self.text, getattr(pb_utils.TritonError, self.code))
+        code = "INVALID_ARG" if is_about_a_record(str(self)) else "INTERNAL"
+        for beginning, other in _CODES.items():
+            if str(self).startswith(beginning):
+                code = other
+        return failure(str(self), getattr(pb_utils.TritonError, code))
 
 
 class Cancelled(Exception):  # noqa: N818 (no fault of anybody)
@@ -80,8 +69,7 @@ class ThinModel(ABC):
         self.name = config["name"]
         self.parameters = read_parameters(config)
         self.host = self.parameters["host"]
-        queue = config["dynamic_batching"]["default_queue_policy"]
-        self._places = threading.BoundedSemaphore(int(queue["max_queue_size"]))
+        self._places = threading.BoundedSemaphore(int(self.parameters["queue_size"]))
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(_AT_ONCE))
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -94,8 +82,7 @@ class ThinModel(ABC):
             if self._places.acquire(blocking=False):
                 asyncio.run_coroutine_threadsafe(self._run(request, sender), self._loop)
             else:
-                code = pb_utils.TritonError.UNAVAILABLE
-                _send(sender, failure(f"{self.name} has too many requests under way", code))
+                send(sender, unavailable(f"{self.name} has too many requests under way"))
         return [None for _ in requests]
 
     def finalize(self) -> None:
@@ -143,7 +130,7 @@ class ThinModel(ABC):
             request_id=request.request_id(),
         ).async_exec()
         if response.has_error():
-            raise HostError(response.error().message(), self.host)
+            raise HostError(response.error().message())
         # Copies, because what the response holds goes with it.
         outs = {name: pb_utils.get_output_tensor_by_name(response, name) for name in outputs}
         return {name: tensor.as_numpy().copy() for name, tensor in outs.items()}
@@ -158,16 +145,15 @@ class ThinModel(ABC):
         except InputError as error:
             response, outcome = refusal(error), str(error)
         except HostError as error:
-            response, outcome = error.response(), error.text
+            response, outcome = error.response(), str(error)
         except Cancelled:
-            code = pb_utils.TritonError.CANCELLED
-            response, outcome = failure("the request was cancelled", code), "cancelled"
+            response, outcome = cancelled(), "cancelled"
         except Exception as error:  # whoever waits must hear of it
             pb_utils.Logger.log_error(f"{self.name} failed: {error!r}")
             response, outcome = failure(f"{self.name} failed: {error}"), repr(error)
         finally:
             self._places.release()
-        _send(sender, response)
+        send(sender, response)
         log_request(self.name, request, sequences, start, outcome)
 
 
@@ -175,7 +161,3 @@ def strings(values: Sequence[str]) -> Any:
     """The input ``sequence`` of a request to the encoder's endpoint."""
     column = np.array([value.encode() for value in values], dtype=np.object_)[:, None]
     return pb_utils.Tensor(SEQUENCE, column)
-
-
-def _send(sender: Any, response: Any) -> None:
-    sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)

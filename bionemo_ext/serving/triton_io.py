@@ -9,6 +9,11 @@ import triton_python_backend_utils as pb_utils
 
 from bionemo_ext.errors import InputError
 
+# How the texts of errors begin that are nobody's mistake; who asks another endpoint goes by them.
+QUEUE_FULL = "the queue is full"
+TOO_LATE = "the request waited too long"
+CANCELLED = "the request was cancelled"
+
 
 def read_parameters(config: dict[str, Any]) -> dict[str, str]:
     """Parameters of a model's configuration."""
@@ -30,6 +35,21 @@ def failure(message: str, code: Any = None) -> Any:
     """A response that is an error, ``INTERNAL`` unless ``code`` says otherwise."""
     error = pb_utils.TritonError(message, *([] if code is None else [code]))
     return pb_utils.InferenceResponse(error=error)
+
+
+def send(request_sender: Any, response: Any) -> None:
+    """Send the one response to a request whose execution has ended."""
+    request_sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+
+def unavailable(message: str) -> Any:
+    """A response for a request that may be tried again later."""
+    return failure(message, pb_utils.TritonError.UNAVAILABLE)
+
+
+def cancelled() -> Any:
+    """A response for a request whose client went away."""
+    return failure(CANCELLED, pb_utils.TritonError.CANCELLED)
 
 
 def log_request(

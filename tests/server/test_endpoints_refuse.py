@@ -200,8 +200,7 @@ def test_a_client_learns_the_limits(ask):
     assert values["amino_acids"] == "ACDEFGHIKLMNPQRSTVWY"
     assert values["max_variants"] == "10000"
     assert values["max_residues"] == "1022"
-    queue = config["dynamic_batching"]["default_queue_policy"]
-    assert queue["max_queue_size"] == 512
+    assert values["queue_size"] == "512"
     host = ask.raw.get_model_config("esm2_embed")
     assert isinstance(host, triton.service_pb2.ModelConfigResponse)
     assert host.config.max_batch_size == 64

@@ -160,4 +160,4 @@ def test_a_full_queue_is_told_as_such_through_a_thin_endpoint(ask, models):
         answers = list(threads.map(one, range(40)))
     refused = [message for status, message in answers if status == "StatusCode.UNAVAILABLE"]
     assert {status for status, _ in answers} == {"ok", "StatusCode.UNAVAILABLE"}
-    assert "the queue of esm2_small_embed is full" in refused
+    assert set(refused) == {"the queue is full: esm2_small_embed has a maximum queue size of 1"}
