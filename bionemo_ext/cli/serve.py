@@ -57,9 +57,6 @@ def serve(
     cache_mib: Annotated[
         int, typer.Option(min=0, help="Cache of responses, in MiB; 0 is none.")
     ] = 0,
-    max_request_mib: Annotated[
-        int, typer.Option(min=1, help="HTTP request, in MiB, where Triton can bound it.")
-    ] = 64,
     drain_s: Annotated[
         int, typer.Option(min=0, help="Seconds that requests under way get when it ends.")
     ] = 30,
@@ -83,7 +80,6 @@ def serve(
         opened=frozenset(opened or ()),
         tls=Tls(tls_cert, tls_key, tls_clients) if tls_cert and tls_key else None,
         cache_bytes=cache_mib * _MIB,
-        max_request_bytes=max_request_mib * _MIB,
         drain_s=drain_s,
         **({"admin_key": admin_key} if admin_key else {}),
     )

@@ -8,9 +8,7 @@ wheel's: the container's own embeds another Python.
 
 import importlib.util
 import os
-import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -77,29 +75,8 @@ class Binaries:
         shutil.copy2(self.stub, folder / "python" / self.stub.name)
 
     def layout(self, backends: Path, shm_prefix: str) -> Layout:
-        """Describe the parts as the command line names them.
-
-        Raises
-        ------
-        RunError
-            If the binary does not run here.
-        """
-        try:
-            done = subprocess.run(
-                [str(self.server), "--help"],
-                env=self.environment(None),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,  # where it writes its help
-                text=True,
-            )
-        except OSError as error:
-            raise RunError(f"{self.server} does not run: {error.strerror}") from None
-        options = frozenset(re.findall(r"^  --([a-z0-9-]+)", done.stdout, re.MULTILINE))
-        if "model-repository" not in options:
-            last = (done.stdout.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise RunError(f"{self.server} does not run: {last}")
-        has_gpu = _NVIDIA_DRIVER.exists()
-        return Layout(self.server, options, backends, self.caches, shm_prefix, has_gpu)
+        """Describe the parts as the command line names them."""
+        return Layout(self.server, backends, self.caches, shm_prefix, _NVIDIA_DRIVER.exists())
 
     def environment(self, threads: int | None) -> dict[str, str]:
         """Set what lets server and stubs find their libraries and this Python's packages.
@@ -116,6 +93,9 @@ class Binaries:
         # The stub's Python is isolated: it ignores PYTHONPATH, and takes its prefix, so its
         # site-packages, from the first python3 in PATH.
         env["PATH"] = _joined(Path(sys.prefix) / "bin", env.get("PATH"))
+        # oneDNN keeps the kernels of the last 1,024 shapes, and each pass has shapes of its own:
+        # they took hundreds of MiB and were never used again. A pass needs a few.
+        env.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         if threads is not None:
             env["OMP_NUM_THREADS"] = str(threads)
         return env

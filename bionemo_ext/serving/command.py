@@ -98,8 +98,6 @@ class Policy:
         inference only with the key.
     cache_bytes : int
         Size of the cache of responses, for endpoints exported with one; 0 is none.
-    max_request_bytes : int
-        Body of an HTTP request; gRPC takes 2 GiB always.
     drain_s : int
         How long requests under way may take once the server is told to end.
 
@@ -113,7 +111,6 @@ class Policy:
     admin_key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     tls: Tls | None = None
     cache_bytes: int = 0
-    max_request_bytes: int = 64 * 2**20
     drain_s: int = 30
 
     def __post_init__(self) -> None:
@@ -121,8 +118,8 @@ class Policy:
             raise InputError(
                 "the admin key must have at least 16 letters, digits, '-', '_' or '.', and no other"
             )
-        if min(self.cache_bytes, self.max_request_bytes, self.drain_s) < 0:
-            raise InputError("sizes and times of the server cannot be negative")
+        if min(self.cache_bytes, self.drain_s) < 0:
+            raise InputError("the cache's size and the time to drain cannot be negative")
 
     @property
     def closed(self) -> list[str]:
@@ -143,8 +140,6 @@ class Layout:
     ----------
     server : Path
         The ``tritonserver`` binary.
-    options : frozenset of str
-        The options that this version of it has.
     backends, caches : Path
         Folders of backends and of caches.
     shm_prefix : str
@@ -154,7 +149,6 @@ class Layout:
     """
 
     server: Path
-    options: frozenset[str]
     backends: Path
     caches: Path
     shm_prefix: str
@@ -189,7 +183,7 @@ def command_line(
         "--disable-auto-complete-config",  # ours are complete; it would load models twice
         f"--exit-timeout-secs={policy.drain_s}",
         *listen,
-        *_guards(policy, layout.options),
+        *_guards(policy),
         *_tls(policy.tls),
         *_cache(policy.cache_bytes, layout.caches),
         *_log(log_level),
@@ -197,7 +191,7 @@ def command_line(
     ]
 
 
-def _guards(policy: Policy, options: frozenset[str]) -> list[str]:
+def _guards(policy: Policy) -> list[str]:
     if Control.MODEL_CONTROL in policy.opened:
         guards = ["--model-control-mode=explicit", "--load-model=*"]
     else:
@@ -209,8 +203,6 @@ def _guards(policy: Policy, options: frozenset[str]) -> list[str]:
         guards.append(f"--grpc-restricted-protocol={','.join(policy.closed)}:{key}")
     if for_http:
         guards.append(f"--http-restricted-api={','.join(for_http)}:{key}")
-    if "http-max-input-size" in options:  # newer than the server of nvidia-pytriton 0.7.0
-        guards.append(f"--http-max-input-size={policy.max_request_bytes}")
     return guards
 
 

@@ -10,7 +10,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from bionemo_ext.client.connection import Connection
@@ -89,9 +88,12 @@ def test_memory_does_not_grow(exported):
     assert not errors, errors[0]
     later = samples[int(SETTLED * len(samples)) :]
     half = len(later) // 2
-    print(f"\n{sum(counts)} requests in {SECONDS:.0f} s; MiB after 30% of it, and at its end:")
+    print(f"\n{sum(counts)} requests in {SECONDS:.0f} s; least MiB in its halves after the start:")
+    grown = []
     for name in samples[-1]:
-        before = float(np.median([sample[name] for sample in later[:half]]))
-        after = float(np.median([sample[name] for sample in later[half:]]))
-        print(f"  {name:<24} {later[0][name]:8.1f} {later[-1][name]:8.1f}")
-        assert after < before * (1 + GROWTH) + SLACK_MIB, f"{name}: {before:.1f} -> {after:.1f} MiB"
+        # The least, because what is under way comes and goes; a leak raises it.
+        before, after = (min(s[name] for s in part) for part in (later[:half], later[half:]))
+        print(f"  {name:<28} {before:8.1f} {after:8.1f}")
+        if after > before * (1 + GROWTH) + SLACK_MIB:
+            grown.append(f"{name}: {before:.1f} -> {after:.1f} MiB")
+    assert not grown, grown
