@@ -108,7 +108,7 @@ class ThinModel(ABC):
         Parameters
         ----------
         request : InferenceRequest
-            Whose id the encoder's endpoint shall see.
+            Whose id and timeout the encoder's endpoint shall see.
         sequences : Tensor
             The input ``sequence``, [B, 1].
         outputs : sequence of str
@@ -128,6 +128,7 @@ class ThinModel(ABC):
             inputs=[sequences],
             requested_output_names=list(outputs),
             request_id=request.request_id(),
+            timeout=request.timeout(),
         ).async_exec()
         if response.has_error():
             raise HostError(response.error().message())

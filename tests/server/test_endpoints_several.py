@@ -1,5 +1,6 @@
 """Two models in one server, an ESM-2 and an ESM-1nv, each with endpoints of its own."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -161,3 +162,20 @@ def test_a_full_queue_is_told_as_such_through_a_thin_endpoint(ask, models):
     refused = [message for status, message in answers if status == "StatusCode.UNAVAILABLE"]
     assert {status for status, _ in answers} == {"ok", "StatusCode.UNAVAILABLE"}
     assert set(refused) == {"the queue is full: esm2_small_embed has a maximum queue size of 1"}
+
+
+@pytest.mark.parametrize("endpoint", ["esm1nv_embed", "esm1nv_logits", "of_esm1nv"])
+def test_a_request_may_wait_for_less_than_the_queue_lets_it(ask, endpoint):
+    output = {"esm1nv_embed": "mean", "esm1nv_logits": "logits"}.get(endpoint, "prediction")
+    long = [s * 9 for s in proteins(64, 13, longest=50)]
+    with ThreadPoolExecutor(3) as threads:
+        busy = [threads.submit(ask, "esm1nv_embed", long, "mean", layer=[3] * 64) for _ in range(3)]
+        time.sleep(0.1)
+        with pytest.raises(InferenceServerException) as caught:
+            ask(endpoint, ["MKT"], output, timeout=1000)  # microseconds
+        assert caught.value.status() == "StatusCode.UNAVAILABLE"
+        told = caught.value.message()
+        assert told == "the request waited too long in the queue of esm1nv_embed"
+        patient = ask(endpoint, ["MKT"], output, timeout=60_000_000)
+        np.testing.assert_allclose(patient, ask(endpoint, ["MKT"], output), rtol=0, atol=1e-5)
+        assert all(len(one.result()) == 64 for one in busy)
