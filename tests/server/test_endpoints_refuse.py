@@ -13,6 +13,7 @@ from endpoint_reference import Asking, string_tensor
 from tritonclient.utils import InferenceServerException
 
 from bionemo_ext.serving import LocalServer, LogLevel
+from bionemo_ext.serving.command import Policy
 
 pytestmark = pytest.mark.server
 
@@ -168,21 +169,49 @@ def test_metrics_count_residues_passes_and_padding(ask, server):
     }  # fmt: skip
 
 
-def test_one_line_of_log_a_request(exported):
+@pytest.fixture(scope="module")
+def cached(exported):
+    """A server with a response cache, and the lines of its log."""
     lines = []
     with LocalServer(
-        exported.repository, threads=1, log_level=LogLevel.INFO, on_log=lines.append
+        exported.repository,
+        threads=1,
+        log_level=LogLevel.INFO,
+        policy=Policy(cache_bytes=10_000_000),
+        on_log=lines.append,
     ) as server:
-        ask = Asking(server.url)
-        ask("esm2_embed", ["MKT", "GG"], "mean", request_id="first")
-        with pytest.raises(InferenceServerException):
-            ask("place", ["MK1"], "prediction", request_id="second")
-        wait_for(lambda: len(requests_in(lines)) == 3)  # a thin endpoint answers, then writes
-    found = requests_in(lines)
+        yield Asking(server.url), lines
+
+
+def test_a_cache_gives_every_request_its_own_answer(cached):
+    ask, lines = cached
+    several = ("mean", "residues", "cls")
+    first = [ask("esm2_embed", ["MKTVR"], name) for name in several]
+    for expected, name in zip(first, several, strict=True):
+        np.testing.assert_allclose(ask("esm2_embed", ["MKTVR"], name), expected, rtol=0, atol=1e-6)
+    logits = [ask("esm2_logits", ["MKTVR"], "logits", request_id="often") for _ in range(3)]
+    np.testing.assert_array_equal(logits[0], logits[2])
+    ask("esm2_logits", ["MKTVW"], "logits", request_id="other")
+    wait_for(lambda: any(line["request_id"] == "other" for line in requests_in(lines)))
+    computed = [line for line in requests_in(lines) if line["request_id"] == "often"]
+    assert [line["endpoint"] for line in computed] == ["esm2_embed", "esm2_logits"]
+
+
+def test_one_line_of_log_a_request(cached):
+    ask, lines = cached
+    ask("esm2_embed", ["MKT", "GG"], "mean", request_id="first")
+    with pytest.raises(InferenceServerException):
+        ask("place", ["MK1"], "prediction", request_id="second")
+
+    def found():
+        return [line for line in requests_in(lines) if line["request_id"] in ("first", "second")]
+
+    wait_for(lambda: len(found()) == 3)  # an endpoint answers, then writes
+    found = found()
     for line in found:
         assert 0 <= line.pop("ms") < 60_000
     expected = {"request_id": "first", "endpoint": "esm2_embed", "sequences": 2, "residues": 5}
-    assert found[0] == {**expected, "outcome": "ok"}
+    assert {**expected, "outcome": "ok"} in found
     second = [line for line in found if line["request_id"] == "second"]
     assert {line["endpoint"] for line in second} == {"esm2_embed", "place"}
     assert all("has '1' at position 3" in line["outcome"] for line in second)

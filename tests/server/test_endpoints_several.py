@@ -142,7 +142,7 @@ def test_esm1nv_equals_transformers(ask, models):
 def test_a_full_queue_is_told_as_such_through_a_thin_endpoint(ask, models):
     """Some of many requests find the queue full; the others are exact."""
     small, _, _ = models
-    long = [s * 4 for s in proteins(40, 12, longest=200)]
+    long = [s * 4 for s in proteins(24, 12, longest=100)]
     expected = {s: small.logits(s) for s in long}
 
     def one(index):
@@ -157,8 +157,8 @@ def test_a_full_queue_is_told_as_such_through_a_thin_endpoint(ask, models):
             np.testing.assert_allclose(found, expected[sequence], **TOLERANCE)
         return "ok", ""
 
-    with ThreadPoolExecutor(40) as threads:
-        answers = list(threads.map(one, range(40)))
+    with ThreadPoolExecutor(24) as threads:
+        answers = list(threads.map(one, range(24)))
     refused = [message for status, message in answers if status == "StatusCode.UNAVAILABLE"]
     assert {status for status, _ in answers} == {"ok", "StatusCode.UNAVAILABLE"}
     assert set(refused) == {"the queue is full: esm2_small_embed has a maximum queue size of 1"}
