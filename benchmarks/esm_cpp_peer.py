@@ -14,7 +14,6 @@ def main() -> None:
     """Time one pass over all proteins with its own scheduler, and keep the logits."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=["esm-cpp fp32", "esm-cpp int8"], required=True)
     options = parser.parse_args()
     packed = np.load(options.work / "tokens.npz")
@@ -23,7 +22,6 @@ def main() -> None:
     model = esm_cpp.Model.load_from_safetensors(str(options.work / "model" / "model.safetensors"))
     if options.only.endswith("int8"):
         model.quantize_weights()
-    model.num_threads = options.threads
     model.forward_scheduled(tokens[:8])
     began = time.perf_counter()
     logits = model.forward_scheduled(tokens)

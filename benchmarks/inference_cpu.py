@@ -93,11 +93,13 @@ def _error(work: Path, name: str) -> tuple[str, str]:
     """Least cosine and largest element error of what a contestant gave, against fp32's."""
     if not (work / "transformers fp32.npz").is_file() or name == "transformers fp32":
         return f"{'':>12}", ""
-    key = "logits" if name.startswith("esm-cpp") else "mean"
-    found, truth = (np.load(work / f"{n}.npz")[key] for n in (name, "transformers fp32"))
-    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(truth, axis=1)
-    cosine = ((found * truth).sum(1) / norms).min()
-    return f"{cosine:12.6f}", f" {np.abs(found - truth).max():.5f} ({key})"
+    found, truth = (np.load(work / f"{n}.npz") for n in (name, "transformers fp32"))
+    cosine = f"{'':>12}"
+    if "mean" in found:
+        norms = np.linalg.norm(found["mean"], axis=1) * np.linalg.norm(truth["mean"], axis=1)
+        cosine = f"{((found['mean'] * truth['mean']).sum(1) / norms).min():12.6f}"
+    errors = (f"{np.abs(found[key] - truth[key]).max():.5f} ({key})" for key in found)
+    return cosine, " " + ", ".join(errors)
 
 
 def prepare(work: Path, size: str, fasta: Path, batches: int) -> list[int]:
@@ -133,12 +135,12 @@ def prepare(work: Path, size: str, fasta: Path, batches: int) -> list[int]:
 
 def _apart(name: str, work: Path, options: argparse.Namespace) -> dict[str, float]:
     threads = str(options.threads)
-    program = [sys.executable, "-m", "benchmarks.inference_cpu"]
+    program = [sys.executable, "-m", "benchmarks.inference_cpu", "--threads", threads]
     if name.startswith("esm-cpp"):
         program = [options.esm_cpp, str(Path(__file__).with_name("esm_cpp_peer.py"))]
     done = subprocess.run(
-        [*program, "--only", name, "--work", str(work), "--threads", threads],
-        env={**os.environ, "OMP_NUM_THREADS": threads},
+        [*program, "--only", name, "--work", str(work)],
+        env={**os.environ, "OMP_NUM_THREADS": threads, "ESM_NUM_THREADS": threads},
         check=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
@@ -164,8 +166,8 @@ def _contest(name: str, work: Path, threads: int) -> dict[str, float]:
     found = run(sequences)
     rate = (sum(map(len, sequences)) + 2 * len(sequences)) / (time.perf_counter() - began)
     outputs = {"mean": found}
-    if name == "transformers fp32" and (work / "tokens.npz").is_file():
-        outputs["logits"] = _logits(work)
+    if (work / "tokens.npz").is_file() and name in LOGITS:  # all that esm-cpp gives of a batch
+        outputs["logits"] = LOGITS[name](work)
     np.savez(work / f"{name}.npz", **outputs)
     return {"rate": rate}
 
@@ -236,8 +238,24 @@ def transformers(work: Path, dtype: str, by_length: bool) -> Callable[[list[str]
     return run
 
 
-def _logits(work: Path) -> np.ndarray:
-    """Logits of all tokens in fp32, which esm-cpp's are held to."""
+def _our_logits(work: Path) -> np.ndarray:
+    """Logits of all tokens by the packed encoder in bf16, a sequence at a time."""
+    import torch
+
+    from bionemo_ext.inference.encoder import Encoder
+
+    packed = np.load(work / "tokens.npz")
+    encoder = Encoder.load(work / "model", "bfloat16")
+    return np.concatenate([
+        encoder.logits(
+            encoder.encode_tokens(torch.from_numpy(packed["tokens"][a:b]), [0, int(b - a)])
+        ).numpy()
+        for a, b in itertools.pairwise(packed["offsets"])
+    ])  # fmt: skip
+
+
+def _transformers_logits(work: Path) -> np.ndarray:
+    """Logits of all tokens by transformers in fp32."""
     import torch
     from transformers import EsmForMaskedLM
 
@@ -260,6 +278,7 @@ CONTESTANTS: dict[str, Callable[[Path], Callable[[list[str]], np.ndarray]]] = {
     "esm-cpp fp32": lambda work: _elsewhere(),
     "esm-cpp int8": lambda work: _elsewhere(),
 }
+LOGITS = {"transformers fp32": _transformers_logits, "ours bf16": _our_logits}
 
 
 def _elsewhere() -> Callable[[list[str]], np.ndarray]:
