@@ -9,16 +9,18 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from operating import Serving, echo_repository, workers
+from operating import Serving, connect, echo_repository, say, strings, workers
+from tritonclient.utils import InferenceServerException
 
 from bionemo_ext.client.connection import Connection
 from bionemo_ext.contract import QueuePolicy, from_pbtxt, to_pbtxt
-from bionemo_ext.errors import DeadlineError, ServerError, UnavailableError
+from bionemo_ext.errors import DeadlineError, RunError, ServerError, UnavailableError
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.serving import LocalServer
 
@@ -134,6 +136,24 @@ def test_a_worker_that_was_held_up_gives_nobody_the_answer_of_another(exported, 
         assert not asking.wrong + later.wrong
         server.restart()
         once(server.url, expected)
+
+
+def test_who_asks_after_a_worker_was_held_up_gets_no_answer_of_another(tmp_path):
+    """Of an endpoint that answers before its execution ends."""
+    with LocalServer(echo_repository(tmp_path)) as server, connect(server.url) as client:
+        (worker,) = server.workers
+        client.async_infer("echo", strings([b"sleep 0.3"]), callback=lambda **_: None)
+        time.sleep(0.1)
+        os.kill(worker.pid, signal.SIGSTOP)
+        time.sleep(1.5)
+        os.kill(worker.pid, signal.SIGCONT)
+        for number in range(5):
+            with suppress(InferenceServerException):
+                assert say(client, f"after {number}") == f"after {number}"
+        with pytest.raises(RunError, match=r"died or was stopped|ended with exit code"):
+            server.check()
+        server.restart()
+        assert say(client, "again") == "again"
 
 
 def test_a_server_that_is_killed_is_started_again_but_not_for_ever(tmp_path):
