@@ -87,5 +87,8 @@ def export(
     if as_json:
         typer.echo(json.dumps({"out": str(out), "endpoints": names}))
     else:
-        written = [out / "triton"] if source is None else [out / "huggingface", out / "triton"]
+        written = [out / "triton"]
+        if source is not None:
+            model = endpoints[0].parameters["model"]
+            written.insert(0, out / (f"huggingface-{model}" if add else "huggingface"))
         typer.echo(f"wrote {' and '.join(map(str, written))} ({', '.join(names)})")

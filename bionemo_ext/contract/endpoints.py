@@ -162,7 +162,6 @@ def mutation_effect_endpoint(
         {
             "alphabet": encoder.alphabet,
             "amino_acids": names.AMINO_ACIDS,
-            "max_tokens_per_pass": str(names.MAX_TOKENS_PER_PASS),
             "max_variants": str(names.MAX_VARIANTS),
         },
         inputs=(

@@ -121,19 +121,26 @@ class EncoderModel:
                 self._answer(ready)
 
     def _answer(self, jobs: Sequence[Job]) -> None:
-        """Answer requests together; a wrong one spoils no other."""
+        """Answer requests together; where that fails, each alone, so that one spoils no other."""
         start = time.perf_counter()
         try:
             answers = self._answerer.answer([job.ask for job in jobs])
         except Exception as error:  # torch: out of memory, above all
             pb_utils.Logger.log_error(f"a pass of the encoder failed: {error!r}")
+            if len(jobs) == 1:
+                send(jobs[0].sender, failure(f"the encoder failed: {error}"))
+                return
             for job in jobs:
-                send(job.sender, failure(f"the encoder failed: {error}"))
+                self._answer([job])
             return
         # Counted first, so that who has an answer finds it in the metrics.
         self._metrics.report(self._answerer.counts)
         for job, answer in zip(jobs, answers, strict=True):
-            send(job.sender, _response(answer))
+            try:
+                send(job.sender, _response(answer))
+            except Exception as error:  # no shared memory left, above all
+                pb_utils.Logger.log_error(f"an answer could not be sent: {error!r}")
+                send(job.sender, failure(f"the answer could not be sent: {error}"))
         for job, answer in zip(jobs, answers, strict=True):
             log_request(self._name, job.request, job.ask.sequences, start, _outcome(answer))
 

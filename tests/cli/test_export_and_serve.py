@@ -88,6 +88,21 @@ def test_serve_what_is_no_repository(refusal, tmp_path):
     )
 
 
+def test_export_names_a_model_and_adds_another(command, refusal, tiny_hf_folder, tmp_path):
+    out = tmp_path / "out"
+    assert command("export", tiny_hf_folder, "--out", out, "--name", "one").returncode == 0
+    more = ("export", tiny_hf_folder, "--out", out, "--add", "--instances", 2)
+    done = command(*more, "--name", "two")
+    assert (done.returncode, done.stderr) == (0, "")
+    names = "two_embed, two_logits, two_contacts, two_mutation_effect"
+    assert done.stdout == f"wrote {out / 'huggingface-two'} and {out / 'triton'} ({names})\n"
+    assert (out / "huggingface-two" / "config.json").is_file()
+    code, sentence = refusal(*more, "--name", "one")
+    assert code == 2
+    assert sentence.startswith(f"{out} would have two endpoints 'one_embed'")
+    assert len(list((out / "triton").glob("*/config.pbtxt"))) == 8
+
+
 def test_export_of_a_truncated_checkpoint(refusal, tiny_hf_folder, tmp_path):
     source = shutil.copytree(tiny_hf_folder, tmp_path / "source")
     weights = source / "model.safetensors"
