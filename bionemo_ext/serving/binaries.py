@@ -96,6 +96,8 @@ class Binaries:
         # oneDNN keeps the kernels of the last 1,024 shapes, and each pass has shapes of its own:
         # they took hundreds of MiB and were never used again. A pass needs a few.
         env.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+        # Answers of many MiB pass through many threads, and each arena of glibc keeps what it held.
+        env.setdefault("MALLOC_ARENA_MAX", "2")
         if threads is not None:
             env["OMP_NUM_THREADS"] = str(threads)
         return env

@@ -182,6 +182,8 @@ def command_line(
         f"--backend-config=python,shm-region-prefix-name={layout.shm_prefix}",
         "--disable-auto-complete-config",  # ours are complete; it would load models twice
         f"--exit-timeout-secs={policy.drain_s}",
+        # Each object in the pool would keep the largest answer that it ever held.
+        "--grpc-infer-allocation-pool-size=0",
         *listen,
         *_guards(policy),
         *_tls(policy.tls),

@@ -280,6 +280,19 @@ def test_the_printed_command_is_what_runs(command, tmp_path):
             assert ours == theirs.replace(server.policy.admin_key, "$BIONEMO_EXT_ADMIN_KEY")
 
 
+def test_a_cache_answers_what_was_asked_before(exported):
+    policy = Policy(cache_bytes=64 * 2**20)
+    serving = LocalServer(exported.repository, threads=1, policy=policy)
+    with serving as server, connect(server.url) as client:
+        maps = [
+            client.infer("esm2_contacts", strings([text])).as_numpy("contacts")
+            for text in (b"MKTVRQG", b"ACDEFGHIK", b"MKTVRQG")
+        ]
+        (found,) = client.get_inference_statistics("esm2_contacts").model_stats
+    np.testing.assert_array_equal(maps[0], maps[2])
+    assert (found.inference_stats.cache_hit.count, found.inference_stats.cache_miss.count) == (1, 2)
+
+
 def test_a_request_that_is_too_large_is_one_sentence(server):
     with connect(server.url) as client:
         began = time.monotonic()
