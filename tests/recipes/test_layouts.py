@@ -27,7 +27,7 @@ LAYOUTS = {
     "pipeline_parallel": PIPELINE,
     "data_parallel": TWO,
 }
-# Of the twelve ways, these two run by default: a pipeline to tensor parallel, data parallel to one rank.
+# Of the twelve ways these two run by default: pipeline to tensor, data parallel to one rank.
 CHAIN = [("pipeline_parallel", "tensor_parallel"), ("data_parallel", "one_rank")]
 OTHERS = [(a, b) for a in LAYOUTS for b in LAYOUTS if a != b and (a, b) not in CHAIN]
 
