@@ -129,7 +129,11 @@ class Serving:
         return self.process.wait(within_s)
 
     def __enter__(self):
-        self.wait_for("ready")
+        try:
+            self.wait_for("ready")
+        except BaseException:
+            self.process.kill()  # tritonserver ends with it
+            raise
         return self
 
     def __exit__(self, *error):
