@@ -4,15 +4,12 @@
 #
 # NVIDIA's Triton, run by `bionemo-ext serve`: Triton alone neither starts a dead worker again nor
 # calls itself unready. 24.10 is Triton 2.51.0, the version that the Python worker of nvidia-pytriton
-# 0.7.0 speaks with; `serve` refuses another. For builds that give the same image again, name both
-# images by digest: --build-arg TRITON_IMAGE=nvcr.io/nvidia/tritonserver@sha256:...
+# 0.7.0 speaks with; `serve` refuses another. For builds that give the same image again, name it
+# by digest: --build-arg TRITON_IMAGE=nvcr.io/nvidia/tritonserver@sha256:...
 ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:24.10-py3
-ARG UV_IMAGE=ghcr.io/astral-sh/uv:0.8.14
-
-FROM ${UV_IMAGE} AS uv
 
 FROM ${TRITON_IMAGE} AS build
-COPY --from=uv /uv /usr/local/bin/uv
+RUN pip install --no-cache-dir uv==0.8.14
 # A Python of its own, because the container's is 3.10; both stages have it in one place.
 ENV UV_PYTHON_INSTALL_DIR=/opt/python \
     UV_LINK_MODE=copy \
