@@ -22,7 +22,6 @@ from transformers.models.esm.openfold_utils import compute_tm
 from bionemo_ext.errors import RunError, SequenceError
 from bionemo_ext.inference.fold_folder import check_folder
 from bionemo_ext.sequences import clean_sequence
-from bionemo_ext.sequences.policy import refuse_long
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FoldDtype = Literal["float32", "bfloat16", "float16"]
@@ -199,7 +198,7 @@ def clean_protein(sequence: str, name: str, max_residues: int) -> str:
         As :func:`bionemo_ext.sequences.clean_sequence`; also if there is a gap, no residue of a
         known kind, or more than ``max_residues`` residues.
     """
-    cleaned = clean_sequence(sequence, name)
+    cleaned = clean_sequence(sequence, name, limit=max_residues)
     for position, letter in enumerate(cleaned, start=1):
         if not letter.isalpha():
             raise SequenceError(
@@ -208,7 +207,6 @@ def clean_protein(sequence: str, name: str, max_residues: int) -> str:
             )
     if set(cleaned) <= _UNKNOWN:
         raise SequenceError(f"record {name!r} has no residue of a known kind; nothing to fold")
-    refuse_long(cleaned, name, max_residues)
     return cleaned
 
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from bionemo_ext.errors import SequenceError
 from bionemo_ext.sequences.alphabet import Alphabet
-from bionemo_ext.sequences.policy import SequencePolicy, clean_sequence
+from bionemo_ext.sequences.policy import SequencePolicy, clean_sequence, without_space
 
 # In no alphabet.
 MASK_LETTER = "#"
 
 
-def clean_masked(sequence: str, name: str, policy: SequencePolicy) -> str:
+def clean_masked(sequence: str, name: str, policy: SequencePolicy, limit: int | None = None) -> str:
     """Clean a sequence as :func:`clean_sequence` does, each mask one residue.
 
     Returns
@@ -29,11 +29,11 @@ def clean_masked(sequence: str, name: str, policy: SequencePolicy) -> str:
     SequenceError
         As :func:`clean_sequence`; positions count a mask as one residue.
     """
-    parts = "".join(sequence.split()).split(policy.alphabet.mask)
+    parts = without_space(sequence).split(policy.alphabet.mask)
     if len(parts) == 1:
-        return clean_sequence(parts[0], name, policy)
+        return clean_sequence(parts[0], name, policy, limit)
     # X is in both alphabets; a mask before the last residue's "*" stays where it is.
-    letters = list(clean_sequence("X".join(parts), name, policy))
+    letters = list(clean_sequence("X".join(parts), name, policy, limit))
     for place, end in enumerate(accumulate(len(part) for part in parts[:-1])):
         letters[end + place] = MASK_LETTER
     return "".join(letters)

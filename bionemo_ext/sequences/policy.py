@@ -14,6 +14,8 @@ from bionemo_ext.sequences.alphabet import ESM2, Alphabet
 
 # Shortest sequence taken for nucleotides when it has A, C, G and T (or U) and nothing else but N.
 _NUCLEOTIDE_MIN = 40
+# Where str.split() splits, as far as it is ASCII.
+_ASCII_SPACE = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
 
 
 class LengthPolicy(str, Enum):
@@ -62,7 +64,9 @@ def looks_like_nucleotides(sequence: str) -> bool:
     )
 
 
-def clean_sequence(sequence: str, name: str, policy: SequencePolicy | None = None) -> str:
+def clean_sequence(
+    sequence: str, name: str, policy: SequencePolicy | None = None, limit: int | None = None
+) -> str:
     """Bring a sequence into the model's alphabet; its length is left as it is.
 
     Parameters
@@ -72,7 +76,10 @@ def clean_sequence(sequence: str, name: str, policy: SequencePolicy | None = Non
     name : str
         What to call the record in an error.
     policy : SequencePolicy, optional
-        Alphabet and treatment of unknown letters; length is not looked at.
+        Alphabet and treatment of unknown letters; its limit is not looked at.
+    limit : int, optional
+        Refuse more residues than this, before any letter is looked at: fifty million of them
+        would take a second.
 
     Returns
     -------
@@ -82,10 +89,13 @@ def clean_sequence(sequence: str, name: str, policy: SequencePolicy | None = Non
     Raises
     ------
     SequenceError
-        If nothing is left, a letter is unknown, or the letters are nucleotides.
+        If nothing is left, there is too much, a letter is unknown, or the letters are nucleotides.
     """
     policy = policy or SequencePolicy()
-    residues = _upper("".join(sequence.split())).removesuffix("*")
+    residues = without_space(sequence).removesuffix("*")
+    if limit is not None:
+        refuse_long(residues, name, limit)
+    residues = _upper(residues)
     if not residues:
         raise SequenceError(f"record {name!r} has no residues")
     known = set(policy.alphabet.residues)
@@ -103,6 +113,13 @@ def clean_sequence(sequence: str, name: str, policy: SequencePolicy | None = Non
             f"{len(residues)} letters); a protein sequence is needed, translate it first"
         )
     return residues
+
+
+def without_space(text: str) -> str:
+    """Leave out white space, without an object for each piece between where text is ASCII."""
+    if text.isascii():
+        return text.encode("ascii").translate(None, _ASCII_SPACE).decode("ascii")
+    return "".join(text.split())
 
 
 def _upper(letters: str) -> str:

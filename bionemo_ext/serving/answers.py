@@ -25,7 +25,6 @@ from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.predictor import Predictor
 from bionemo_ext.sequences import SequencePolicy, clean_sequence
 from bionemo_ext.sequences.masked import clean_masked, refuse_masks
-from bionemo_ext.sequences.policy import refuse_long
 from bionemo_ext.serving.passes import Array, Found, Need, Passes
 
 _MAY_HAVE_MASKS = frozenset({LOGITS, MASKED_LOGITS, LENGTH})
@@ -147,12 +146,9 @@ class Answerer:
 
     def _clean_sequence(self, text: str, name: str, outputs: frozenset[str]) -> str:
         if outputs <= _MAY_HAVE_MASKS:
-            sequence = clean_masked(text, name, self.policy)
-        else:
-            refuse_masks(text, name, self.policy.alphabet)
-            sequence = clean_sequence(text, name, self.policy)
-        refuse_long(sequence, name, self.max_residues)
-        return sequence
+            return clean_masked(text, name, self.policy, self.max_residues)
+        refuse_masks(text, name, self.policy.alphabet)
+        return clean_sequence(text, name, self.policy, self.max_residues)
 
     def _needs(self, outputs: frozenset[str], layer: int, name: str) -> dict[str, Need]:
         last = self.encoder.config.layers

@@ -30,7 +30,6 @@ from bionemo_ext.errors import InputError
 from bionemo_ext.inference.mutations import Method, Variant, effects, parse_variants, score, sites
 from bionemo_ext.sequences import ESM1NV, ESM2, Alphabet, SequencePolicy, clean_sequence
 from bionemo_ext.sequences.masked import mask_places, refuse_masks, spelled
-from bionemo_ext.sequences.policy import refuse_long
 from bionemo_ext.serving.thin_model import Arrays, ThinModel, strings
 from bionemo_ext.serving.triton_io import read_input
 
@@ -104,8 +103,7 @@ class MutationModel(ThinModel):
 
     def _job(self, text: str, method: str, variants: str, name: str) -> Job:
         refuse_masks(text, name, self._alphabet)
-        sequence = clean_sequence(text, name, SequencePolicy(self._alphabet))
-        refuse_long(sequence, name, self._max_residues)
+        sequence = clean_sequence(text, name, SequencePolicy(self._alphabet), self._max_residues)
         known = [one.value for one in Method]
         if method not in known:
             raise InputError(
