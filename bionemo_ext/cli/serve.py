@@ -64,7 +64,8 @@ def serve(
         bool, typer.Option("--print-command", help="Print tritonserver's command line and end.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Say what happens as JSON lines.")
+        bool,
+        typer.Option("--json", help="JSON lines: what happens, and on standard error the log."),
     ] = False,
 ) -> None:
     """Serve a model repository with a real tritonserver until interrupted.
@@ -73,6 +74,7 @@ def serve(
     """
     with needs("serve"):
         from bionemo_ext.serving import LocalServer, LogLevel, Policy, Tls, keep_running
+        from bionemo_ext.serving.log_lines import as_json as as_json_line
 
     if (tls_cert is None) != (tls_key is None) or (tls_clients and not tls_cert):
         raise InputError("TLS needs both --tls-cert and --tls-key")
@@ -92,7 +94,9 @@ def serve(
         threads=threads,
         log_level=LogLevel(log_level),
         policy=policy,
-        on_log=lambda line: print(line, file=sys.stderr, flush=True),
+        on_log=lambda line: print(
+            as_json_line(line) if as_json else line, file=sys.stderr, flush=True
+        ),
     )
     if print_command:
         typer.echo(shlex.join(server.command()).replace(policy.admin_key, f"${_KEY_VARIABLE}"))

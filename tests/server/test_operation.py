@@ -263,6 +263,21 @@ def test_serve_says_where_health_and_metrics_are(tmp_path):
     assert stopped == {"event": "stopped"}
 
 
+def test_the_log_as_json_lines(exported):
+    options = ("--json", "--log-level", "info", "--threads", 1)
+    with (
+        Serving(exported.repository, *options) as serving,
+        connect(serving.url) as client,
+    ):
+        client.infer("esm2_embed", strings([b"MKTVRQG"]), request_id="mine")
+    lines = [json.loads(line) for line in serving.errors]
+    assert {"time", "level"} <= set.intersection(*map(set, lines))
+    (request,) = (line for line in lines if line.get("request_id") == "mine")
+    assert (request["level"], request["residues"], request["outcome"]) == ("info", 7, "ok")
+    (message,) = (line["message"] for line in lines if "GRPCInferenceService" in str(line))
+    assert message.startswith("Started GRPCInferenceService at 127.0.0.1:")
+
+
 def test_the_printed_command_is_what_runs(command, tmp_path):
     repository = echo_repository(tmp_path)
     with LocalServer(repository) as server:
