@@ -16,6 +16,7 @@ from bionemo_ext.cli.plan import plan
 from bionemo_ext.cli.predict import predict
 from bionemo_ext.cli.pretrain import pretrain
 from bionemo_ext.cli.serve import serve
+from bionemo_ext.cli.study import study
 
 
 def register(app: typer.Typer) -> None:
@@ -33,4 +34,5 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(embed)
     app.command()(predict)
+    app.command()(study)
     app.command()(demo)
