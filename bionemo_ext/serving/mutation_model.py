@@ -26,8 +26,9 @@ from bionemo_ext.contract import (
     SEQUENCE,
     position_name,
 )
+from bionemo_ext.contract.variants import Variant, parse_variants
 from bionemo_ext.errors import InputError
-from bionemo_ext.inference.mutations import Method, Variant, effects, parse_variants, score, sites
+from bionemo_ext.inference.mutations import Method, effects, score, sites
 from bionemo_ext.sequences import ESM1NV, ESM2, Alphabet, SequencePolicy, clean_sequence
 from bionemo_ext.sequences.masked import mask_places, refuse_masks, spelled
 from bionemo_ext.serving.thin_model import Arrays, ThinModel, strings

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bionemo_ext.contract.variants import Substitution, parse_variants
 from bionemo_ext.errors import InputError
-from bionemo_ext.inference.mutations import Substitution, effects, parse_variants, score, sites
+from bionemo_ext.inference.mutations import effects, score, sites
 from bionemo_ext.sequences import ESM1NV, ESM2
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
