@@ -80,6 +80,9 @@ def study(
     A study that was ended goes on when the same command is given again. A data set that cannot be
     used does not lose the others; the exit code is then 1.
     """
+    from bionemo_ext.recipes.quiet import quieten
+
+    quieten()
     with needs("study"):
         from bionemo_ext.study import report
         from bionemo_ext.study.regression import Regressor

@@ -5,6 +5,7 @@ Letters: L residues, H hidden size.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,30 +59,26 @@ def _pca(residues: Array, cls: Array) -> Mapping[str, Array]:
     return _components("pca", PCA(2, random_state=0), residues)
 
 
-def _rbf(residues: Array, cls: Array) -> Mapping[str, Array]:
-    from sklearn.decomposition import KernelPCA
+def _kernel_pca(kernel: str) -> _Compress:
+    def compressed(residues: Array, cls: Array) -> Mapping[str, Array]:
+        from sklearn.decomposition import KernelPCA
 
-    return _components("rbf", KernelPCA(2, kernel="rbf", random_state=0), residues)
+        return _components(kernel, KernelPCA(2, kernel=kernel, random_state=0), residues)
 
-
-def _sigmoid(residues: Array, cls: Array) -> Mapping[str, Array]:
-    from sklearn.decomposition import KernelPCA
-
-    return _components("sigmoid", KernelPCA(2, kernel="sigmoid", random_state=0), residues)
+    return compressed
 
 
-def _components(kind: str, decomposition: object, residues: Array) -> Mapping[str, Array]:
+def _components(kind: str, decomposition: Any, residues: Array) -> Mapping[str, Array]:
     """Describe each of the H dimensions by its first two components over the residues.
 
     The dimensions are what is decomposed, each with L features; every dimension is scaled to
-    [-1, 1] over the residues before.
+    [-1, 1] over the residues before. Of one residue nothing is left, which is zero.
     """
     from sklearn.preprocessing import minmax_scale
 
-    scaled = minmax_scale(residues, (-1, 1)).T  # [H, L]
-    found = np.zeros((2, len(scaled)), dtype=np.float32)
-    rows = decomposition.fit_transform(scaled).T  # type: ignore[attr-defined]
-    found[: len(rows)] = rows  # one residue has one component
+    found = np.zeros((2, residues.shape[1]), dtype=np.float32)
+    if len(residues) > 1:
+        found[:] = decomposition.fit_transform(minmax_scale(residues, (-1, 1)).T).T
     return {f"{kind}1": found[0], f"{kind}2": found[1]}
 
 
@@ -113,12 +110,12 @@ def quantised_inverse_cosine(residues: Array, rows: int, columns: int) -> Array:
     NDArray
         Whole numbers 0 to 127 as FP32, [rows * columns].
     """
-    inner = residues[1:-1] if len(residues) > 2 else residues
+    inner = (residues[1:-1] if len(residues) > 2 else residues).astype(np.float64)
     shorter = _resampled(inner.T, rows)  # [H, rows]
-    return np.trunc(127 * _resampled(shorter.T, columns)).ravel()
+    return np.trunc(127 * _resampled(shorter.T, columns)).ravel().astype(np.float32)
 
 
-def _resampled(lines: Array, size: int) -> Array:
+def _resampled(lines: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Each line of [K, N] through its lowest ``size`` frequencies, scaled to 0 to 1: [K, size]."""
     kept = dct(lines, type=2, norm="ortho", axis=1)[:, :size]
     back = idct(kept, type=2, norm="ortho", axis=1, n=size)
@@ -130,8 +127,8 @@ def _resampled(lines: Array, size: int) -> Array:
 _FAMILIES: Mapping[tuple[str, ...], _Compress] = {
     ("mean", "max", "cls"): _pooled,
     ("pca1", "pca2"): _pca,
-    ("rbf1", "rbf2"): _rbf,
-    ("sigmoid1", "sigmoid2"): _sigmoid,
+    ("rbf1", "rbf2"): _kernel_pca("rbf"),
+    ("sigmoid1", "sigmoid2"): _kernel_pca("sigmoid"),
     **{(name,): _inverse_cosine(name, size) for name, size in IDCT_SIZES.items()},
 }
 METHODS = tuple(name for names in _FAMILIES for name in names)

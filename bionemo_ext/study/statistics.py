@@ -82,15 +82,15 @@ def fit_mixed(
         raise DataError(f"a mixed model needs two levels of {factor} and two data sets at least")
     order = [reference, *(level for level in levels if level != reference)]
     fitted = _fit(results, order, factor)
-    count = len(order)
     estimates = fitted.fe_params.to_numpy()
-    covariance = fitted.cov_params().to_numpy()[:count, :count]
     variances = dict(zip(fitted.model.exog_vc.names, map(float, fitted.vcomp), strict=True))
+    variances["residual"] = float(fitted.scale)
+    covariance = _covariance(fitted.model.exog, results, variances)
     return MixedModel(
         reference,
         _effects(order, estimates, covariance),
         _contrasts(order, estimates, covariance),
-        {**variances, "residual": float(fitted.scale)},
+        variances,
     )
 
 
@@ -115,10 +115,28 @@ def _fit(results: "pd.DataFrame", order: list[str], factor: str) -> Any:
         data=table,
     )
     with warnings.catch_warnings():
-        # A variance of 0, as that of the folds often is, lies at the boundary, and is an answer.
-        warnings.filterwarnings("ignore", "The MLE may be on the boundary of the parameter space")
+        # A variance of 0, as that of the folds often is, lies at the boundary, and is an answer;
+        # there the curvature, which we do not use, means nothing.
+        for message in ("The MLE may be on the boundary", "The Hessian matrix at the estimated"):
+            warnings.filterwarnings("ignore", message)
         # By gradients it ends beside the maximum: at half the variance of the data sets.
         return model.fit(reml=True, method="powell")
+
+
+def _covariance(
+    exog: np.ndarray, results: "pd.DataFrame", variances: dict[str, float]
+) -> np.ndarray:
+    """Covariance of the fixed effects, (X' V^-1 X)^-1, with V inverted by Woodbury's identity."""
+    import pandas as pd
+
+    residual = variances["residual"]
+    columns = [
+        np.sqrt(variances[name] / residual) * pd.get_dummies(results[name]).to_numpy(float)
+        for name in ("dataset", "fold")
+    ]
+    z = np.hstack(columns)  # V = residual * (I + Z Z')
+    inner = np.linalg.solve(np.eye(z.shape[1]) + z.T @ z, z.T @ exog)
+    return residual * np.linalg.inv(exog.T @ exog - exog.T @ z @ inner)
 
 
 def _effects(order: list[str], estimates: np.ndarray, covariance: np.ndarray) -> "pd.DataFrame":

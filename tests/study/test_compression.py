@@ -35,9 +35,9 @@ def test_the_inverse_cosine_transform_is_the_published_one(protein, rows, column
     found = quantised_inverse_cosine(protein[0], rows, columns)
     expected = published_inverse_cosine(protein[0].astype(np.float64), rows, columns)
     assert found.shape == (rows * columns,)
-    # In FP32 a number beside a whole one may fall to the other side.
+    # The order of sums may move a number beside a whole one to its other side.
     assert np.abs(found - expected).max() <= 1
-    assert (found == expected).mean() > 0.97
+    assert (found == expected).mean() > 0.99
 
 
 def test_components_are_the_published_ones(protein):
