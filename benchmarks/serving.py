@@ -231,13 +231,13 @@ def in_process(place: Path, dtype: str, threads: int) -> None:
 
 def waits(url: str, endpoint: str, sequences: list[str], at_once: int, number: int) -> dict:
     """Latency in milliseconds and rate, with ``at_once`` clients that do not pause."""
-    from bionemo_ext.client.connection import Connection
+    from bionemo_ext.client import Client
 
     todo = iter([sequences[i % len(sequences)] for i in range(number + at_once)])
     lock, taken = threading.Lock(), []
 
     def ask() -> None:
-        connection = Connection(url, 600)
+        connection = Client(url)
         while True:
             with lock:
                 sequence = next(todo, None)

@@ -46,7 +46,11 @@ class ServerError(RunError):
 
 
 class UnavailableError(ServerError):
-    """Nobody answers at the address, or the server or its queue takes no more requests."""
+    """Nobody answers at the address, or the server takes no requests."""
+
+
+class BusyError(UnavailableError):
+    """The server's queue is full; the same request may succeed in a moment."""
 
 
 class DeadlineError(ServerError):

@@ -1,6 +1,18 @@
 """Ask a running server for embeddings and predictions (no torch, no NeMo)."""
 
+from bionemo_ext.client.access import Tls
+from bionemo_ext.client.async_client import AsyncClient
 from bionemo_ext.client.client import Client
-from bionemo_ext.client.results import Prediction, Result, TruncationWarning
+from bionemo_ext.client.results import Prediction, Result, Structure, TruncationWarning
+from bionemo_ext.client.retry import Retry
 
-__all__ = ["Client", "Prediction", "Result", "TruncationWarning"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Prediction",
+    "Result",
+    "Retry",
+    "Structure",
+    "Tls",
+    "TruncationWarning",
+]

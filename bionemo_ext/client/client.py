@@ -1,53 +1,47 @@
 """The client: sequences in, arrays out."""
 
-import warnings
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
-from typing import Literal, Self, overload
+from collections.abc import Collection, Sequence
+from typing import Literal, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bionemo_ext.client import plan
-from bionemo_ext.client.connection import Connection
-from bionemo_ext.client.results import Prediction, Result, TruncationWarning
-from bionemo_ext.contract import (
-    DEFAULT_MODEL,
-    POOLINGS,
-    PREDICTION,
-    RESIDUES,
-    Endpoint,
-    TaskInfo,
-    embed_name,
-    with_names,
-)
-from bionemo_ext.errors import InputError, NotFoundError, RequestError, UnavailableError
+from bionemo_ext.client.async_client import Array, Method
+from bionemo_ext.client.results import Prediction, Structure
+from bionemo_ext.client.session import Session
+from bionemo_ext.client.stream import Progress, Sequences
 from bionemo_ext.sequences import Record, SequencePolicy
 
-Sequences = str | Iterable[str | Record]
-Progress = Callable[[int], None]
 
+class Client(Session):
+    """Talks to the endpoints of one server, or of several that serve the same models.
 
-class Client:
-    """Talks to the endpoints of one server.
+    Safe to use from several threads, and inside a running event loop (a notebook): the work is
+    that of an :class:`~bionemo_ext.client.AsyncClient` in a thread of its own.
 
     Parameters
     ----------
-    url : str
-        ``grpc://host:port``. Nothing is sent before the first call.
+    url : str or iterable of str
+        ``grpc://host:port``, ``grpcs://`` (TLS), ``http://`` or ``https://``; several replicas as a
+        list or separated by commas. Nothing is sent before the first call.
     timeout_s : float
-        How long the answer to one request may take.
+        How long one request may take, with all its attempts and its wait in the server's queue.
     in_flight : int
-        Requests that are under way at once.
+        Requests of one call that are under way at once.
     model : str
         Which of the server's models to ask; what the names of its endpoints begin with.
+    retry : Retry, optional
+        When a request is tried again; ``Retry.NONE`` gives up at once.
+    tls : Tls, optional
+        Certificates, where the system's authorities are not enough.
+    token : str, optional
+        Sent as ``authorization: Bearer ...``; in plain text to this machine only.
+    headers : mapping of str to str, optional
+        Further HTTP headers or gRPC metadata.
+    insecure_token : bool
+        Send the token in plain text to other machines too.
 
     Raises
     ------
     InputError
-        If ``url`` has another form.
+        If an address has another form, or a value cannot be used.
 
     Examples
     --------
@@ -55,68 +49,16 @@ class Client:
     ...     vectors = client.embed(["MKTVRQG", "MALWMRLLPLL"])
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        timeout_s: float = 600.0,
-        in_flight: int = 4,
-        model: str = DEFAULT_MODEL,
-    ) -> None:
-        self.url = url
-        self.host = embed_name(model)
-        self._connection = Connection(url, timeout_s)
-        self._in_flight = in_flight
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    def ready(self) -> bool:
-        """Whether the server answers and all its models are ready."""
-        try:
-            return self._connection.server_ready()
-        except UnavailableError:
-            return False
-
-    def models(self) -> dict[str, Endpoint]:
-        """Describe the endpoints by name; ``.task`` of each tells what it predicts."""
-        return {name: self._connection.endpoint(name) for name in self._connection.endpoint_names()}
-
-    def task(self, name: str) -> TaskInfo:
-        """Describe the task ``name``.
-
-        Raises
-        ------
-        NotFoundError
-            If the server has no such task; the message names those there are.
-        """
-        return self._task_endpoint(name)[1]
-
-    def limit(self, endpoint: str | None = None) -> int:
-        """Count the residues that a sequence may have at an endpoint; the encoder's by default."""
-        return self._endpoint(endpoint or self.host).max_residues
-
     @overload
     def embed(
         self,
         sequences: Sequences,
         pooling: Literal["mean", "cls", "max"] = "mean",
         *,
+        layer: int | None = None,
         policy: SequencePolicy | None = None,
         on_progress: Progress | None = None,
-    ) -> NDArray[np.float32]: ...
+    ) -> Array: ...
 
     @overload
     def embed(
@@ -124,31 +66,37 @@ class Client:
         sequences: Sequences,
         pooling: Literal["residues"],
         *,
+        layer: int | None = None,
         policy: SequencePolicy | None = None,
         on_progress: Progress | None = None,
-    ) -> list[NDArray[np.float32]]: ...
+    ) -> list[Array]: ...
 
     def embed(
         self,
         sequences: Sequences,
         pooling: str = "mean",
         *,
+        layer: int | None = None,
         policy: SequencePolicy | None = None,
         on_progress: Progress | None = None,
-    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+    ) -> Array | list[Array]:
         """Embed sequences.
 
         Parameters
         ----------
-        sequences : str, or iterable of str or Record
+        sequences : str, Record, or iterable of them
             Proteins; records keep their names in errors, strings are called by position.
         pooling : {"mean", "cls", "max", "residues"}
             How residues become one vector: their mean or maximum (without ``<cls>`` and
             ``<eos>``), or the ``<cls>`` token; ``residues`` gives all of them.
+        layer : int, optional
+            The layer to embed with, counted as transformers counts ``hidden_states``: 0 is what the
+            first layer sees, -1 the last. The last when not given.
         policy : SequencePolicy, optional
             What to do with unknown letters and with sequences beyond the model's limit.
         on_progress : callable, optional
-            Called with the number of residues of each request that was answered.
+            Called with the number of residues of each request that was answered, in a thread of the
+            client.
 
         Returns
         -------
@@ -167,20 +115,11 @@ class Client:
         TruncationWarning
             Once, with the number of sequences that were cut.
         """
-        if pooling not in (*POOLINGS, RESIDUES):
-            raise InputError(
-                f"pooling {pooling!r} is not one of {', '.join((*POOLINGS, RESIDUES))}"
+        return self._thread.run(
+            self._client.embed(
+                here(sequences), pooling, layer=layer, policy=policy, on_progress=on_progress
             )
-        results = list(self.stream(sequences, (pooling,), policy=policy, on_progress=on_progress))
-        _warn_truncated(results)
-        values = [result.values[pooling] for result in results]
-        if pooling == RESIDUES:
-            return values
-        if not values:
-            return np.empty(
-                (0, self._endpoint(self.host).output(pooling).dims[-1]), dtype=np.float32
-            )
-        return np.stack(values)
+        )
 
     @overload
     def predict(
@@ -219,160 +158,156 @@ class Client:
         list of Prediction
             In the order of ``sequences``; of several tasks such a list by the name of each.
         """
-        tasks = [task] if isinstance(task, str) else list(task)
-        found: dict[str, list[Prediction]] = {name: [] for name in tasks}
-        results = []
-        stream = self.stream_predictions(sequences, tasks, policy=policy, on_progress=on_progress)
-        for result, predictions in stream:
-            results.append(result)
-            for prediction in predictions:
-                found[prediction.task.name].append(prediction)
-        _warn_truncated(results)
-        return found[task] if isinstance(task, str) else found
+        return self._thread.run(
+            self._client.predict(here(sequences), task, policy=policy, on_progress=on_progress)
+        )
 
-    def stream_predictions(
+    def logits(
         self,
         sequences: Sequences,
-        tasks: Sequence[str],
         *,
         policy: SequencePolicy | None = None,
         on_progress: Progress | None = None,
-    ) -> Iterator[tuple[Result, list[Prediction]]]:
-        """Predictions of one or several tasks, a record at a time, as :meth:`stream` gives them.
+    ) -> list[Array]:
+        """Score every token of the alphabet at every residue.
 
-        Yields
-        ------
-        result, predictions : Result, list of Prediction
-            One prediction a task, in the order of ``tasks``.
+        Parameters and errors are those of :meth:`embed`; residues may be masked, as in
+        ``MKT<mask>RQG``, and a sequence beyond the limit is refused.
+
+        Returns
+        -------
+        list of NDArray [L, V]
+            FP32, not normalised; the endpoint's parameter ``tokens`` names the columns.
         """
-        found = [self._task_endpoint(name) for name in dict.fromkeys(tasks)]
-        infos = [info for _, info in found]
-        if not infos:
-            raise InputError("the name of a task is needed")
-        hosts = sorted({about.host for about, _ in found})
-        if len(hosts) > 1:
-            raise InputError(
-                f"tasks of several models ({', '.join(hosts)}) have no pass to share: ask for "
-                "those of one model at a time"
-            )
-        if len(infos) == 1:
-            endpoint, outputs = infos[0].name, (PREDICTION,)
-        else:  # the encoder's endpoint has every task's output
-            endpoint, outputs = hosts[0], tuple(info.name for info in infos)
-        for r in self.stream(sequences, outputs, endpoint, policy=policy, on_progress=on_progress):
-            yield (
-                r,
-                [
-                    Prediction(r.name, r.sequence, info, r.values[output])
-                    for info, output in zip(infos, outputs, strict=True)
-                ],
-            )
+        return self._thread.run(
+            self._client.logits(here(sequences), policy=policy, on_progress=on_progress)
+        )
 
-    def stream(
+    def contacts(
         self,
         sequences: Sequences,
-        outputs: tuple[str, ...],
-        endpoint: str | None = None,
         *,
         policy: SequencePolicy | None = None,
         on_progress: Progress | None = None,
-    ) -> Iterator[Result]:
-        """Results one at a time, in the order of ``sequences``, in constant memory.
+    ) -> list[Array]:
+        """Predict which residues touch.
+
+        Parameters and errors are those of :meth:`embed`; a sequence beyond the limit is refused.
+
+        Returns
+        -------
+        list of NDArray [L, L]
+            FP32 probabilities, symmetric.
+        """
+        return self._thread.run(
+            self._client.contacts(here(sequences), policy=policy, on_progress=on_progress)
+        )
+
+    def scan(
+        self,
+        sequences: Sequences,
+        method: Method = "wildtype",
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Array]:
+        """Predict the effect of every substitution, log p(mutant) - log p(wild type).
+
+        Parameters and errors are those of :meth:`embed`; a sequence beyond the limit is refused.
 
         Parameters
         ----------
-        sequences : str, or iterable of str or Record
-            Read only as far ahead as keeps the server busy.
-        outputs : tuple of str
-            Several outputs of one pass of the encoder, for example ``("mean", "residues")``.
-        endpoint : str, optional
-            That of a task; the encoder's when not given.
-        policy, on_progress
-            As for :meth:`embed`.
+        sequences : str, Record, or iterable of them
+            Proteins.
+        method : {"wildtype", "masked"}
+            From one pass over each sequence, or from one a residue in which it is masked.
 
-        Yields
-        ------
-        Result
+        Returns
+        -------
+        list of NDArray [L, 20]
+            FP32, columns ``ACDEFGHIKLMNPQRSTVWY``; 0 for the residue that is there.
         """
-        policy = policy or SequencePolicy()
-        endpoint = endpoint or self.host
-        about = self._endpoint(endpoint)
-        limit = min(about.max_residues, policy.max_residues or about.max_residues)
-        todo = plan.chunks(plan.jobs(plan.named(sequences), policy, limit))
-        sent: deque[tuple[list[plan.Job], list[tuple[plan.Request, _Answer]]]] = deque()
-        pool = ThreadPoolExecutor(self._in_flight, thread_name_prefix="bionemo-ext-client")
-        try:
-            for chunk in todo:
-                sent.append(
-                    (
-                        chunk,
-                        [
-                            (request, pool.submit(self._send, endpoint, request, on_progress))
-                            for request in plan.requests(chunk, outputs, about.max_batch_size)
-                        ],
-                    )
-                )
-                # One chunk stays under way while the one before it is handed out.
-                if len(sent) > 1:
-                    yield from _collect(*sent.popleft(), outputs)
-            while sent:
-                yield from _collect(*sent.popleft(), outputs)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _send(
-        self, endpoint: str, request: plan.Request, on_progress: Progress | None
-    ) -> list[dict[str, NDArray[np.float32]]]:
-        sequences = [piece.sequence for piece in request.pieces]
-        arrays = self._connection.infer(endpoint, sequences, request.outputs)
-        if on_progress is not None:
-            on_progress(sum(map(len, sequences)))
-        return plan.unpack(request, arrays)
-
-    def _endpoint(self, name: str) -> Endpoint:
-        if name == self.host:
-            return self._connection.endpoint(name)
-        return self._task_endpoint(name)[0]
-
-    def _task_endpoint(self, name: str) -> tuple[Endpoint, TaskInfo]:
-        names = self._connection.endpoint_names()
-        about = self._connection.endpoint(name) if name in names else None
-        if about is None or about.task is None:
-            tasks = [other for other, about in self.models().items() if about.task]
-            raise NotFoundError(
-                f"the server has no task {name!r}; its tasks are: {', '.join(tasks) or 'none'}"
-            )
-        return about, about.task
-
-
-_Answer = Future[list[dict[str, NDArray[np.float32]]]]
-
-
-def _collect(
-    chunk: list[plan.Job],
-    requests: list[tuple[plan.Request, _Answer]],
-    outputs: tuple[str, ...],
-) -> Iterator[Result]:
-    answers: list[list[dict[str, NDArray[np.float32]]]] = [[{}] * len(j.spans) for j in chunk]
-    for request, future in requests:
-        try:
-            parts = future.result()
-        except RequestError as error:
-            names = [chunk[piece.job].name for piece in request.pieces]
-            raise RequestError(with_names(str(error), names)) from None
-        for piece, part in zip(request.pieces, parts, strict=True):
-            answers[piece.job][piece.window] = part
-    for job, parts in zip(chunk, answers, strict=True):
-        yield plan.result(job, outputs, parts)
-
-
-def _warn_truncated(results: list[Result]) -> None:
-    cut = [result for result in results if result.truncated]
-    if cut:
-        limit = len(cut[0].sequence)
-        warnings.warn(
-            f"{len(cut):,} of {len(results):,} sequences were longer than {limit:,} residues and "
-            "only their beginning was used; another policy refuses them or uses windows",
-            TruncationWarning,
-            stacklevel=3,
+        return self._thread.run(
+            self._client.scan(here(sequences), method, policy=policy, on_progress=on_progress)
         )
+
+    @overload
+    def score(
+        self,
+        sequences: str | Record,
+        mutants: Sequence[str],
+        method: Method = "wildtype",
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> Array: ...
+
+    @overload
+    def score(
+        self,
+        sequences: Sequence[str | Record],
+        mutants: Sequence[Sequence[str]],
+        method: Method = "wildtype",
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Array]: ...
+
+    def score(
+        self,
+        sequences: str | Record | Sequence[str | Record],
+        mutants: Sequence[str] | Sequence[Sequence[str]],
+        method: Method = "wildtype",
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> Array | list[Array]:
+        """Predict the effects of given variants, log p(mutant) - log p(wild type).
+
+        Errors are those of :meth:`embed`; a sequence beyond the limit is refused.
+
+        Parameters
+        ----------
+        sequences : str or Record, or a sequence of them
+            One protein, or several.
+        mutants : sequence of str, or a sequence of such
+            The variants of the protein, or of each of several: ``A24G``, or ``A24G:L30P`` where
+            several residues change. Positions count from 1.
+        method : {"wildtype", "masked"}
+            As for :meth:`scan`; ``masked`` masks all sites of a variant together.
+        policy, on_progress
+            As for :meth:`embed`; a sequence counts once for each share of its variants.
+
+        Returns
+        -------
+        NDArray [variants], or of several proteins a list of such
+            FP32.
+        """
+        return self._thread.run(
+            self._client.score(sequences, mutants, method, policy=policy, on_progress=on_progress)
+        )
+
+    def fold(
+        self,
+        sequences: Sequences,
+        *,
+        policy: SequencePolicy | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Structure]:
+        """Predict structures, where the server has ESMFold.
+
+        Parameters and errors are those of :meth:`embed`; a sequence beyond the limit is refused.
+
+        Returns
+        -------
+        list of Structure
+            In the order of ``sequences``.
+        """
+        return self._thread.run(
+            self._client.fold(here(sequences), policy=policy, on_progress=on_progress)
+        )
+
+
+def here(sequences: Sequences) -> str | Record | list[str | Record]:
+    """Read all sequences in the thread of the caller, whose iterator may belong to it."""
+    return sequences if isinstance(sequences, str | Record) else list(sequences)

@@ -1,134 +1,160 @@
-"""The gRPC connection: addresses, calls, and statuses as errors of our own family."""
+"""One request, its attempts and its deadline, whichever server answers it."""
 
-import re
-import weakref
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-import numpy as np
-import tritonclient.grpc as triton
-from numpy.typing import NDArray
-from tritonclient.utils import InferenceServerException
+from bionemo_ext.client.access import Access
+from bionemo_ext.client.address import Address
+from bionemo_ext.client.attempts import Attempts
+from bionemo_ext.client.failures import Failure
+from bionemo_ext.client.grpc_transport import GrpcTransport
+from bionemo_ext.client.replicas import PROBE_S, Replica, Replicas
+from bionemo_ext.client.resolve import resolve
+from bionemo_ext.client.retry import Retry
+from bionemo_ext.client.transport import Arrays, Inputs, Transport
+from bionemo_ext.contract import Endpoint
+from bionemo_ext.errors import DeadlineError, UnavailableError
 
-from bionemo_ext.contract import SEQUENCE, Endpoint, from_message
-from bionemo_ext.errors import (
-    BionemoExtError,
-    DeadlineError,
-    InputError,
-    NotFoundError,
-    RequestError,
-    ServerError,
-    UnavailableError,
-)
+# A deadline of zero would be none, and one that the server or gRPC keeps may come a little early.
+_LEAST_S = 0.001
+_ROUNDING_S = 0.05
 
 T = TypeVar("T")
-
-_URL = re.compile(r"grpc://(?P<address>(?:\[[0-9a-fA-F:]+\]|[^\s/:@]+):(?P<port>\d{1,5}))/?")
-_QUICK_S = 10.0
-_STATUS: Mapping[str, type[BionemoExtError]] = {
-    "INVALID_ARGUMENT": RequestError,
-    "FAILED_PRECONDITION": RequestError,
-    "OUT_OF_RANGE": RequestError,
-    "ALREADY_EXISTS": RequestError,
-    "PERMISSION_DENIED": RequestError,
-    "UNAUTHENTICATED": RequestError,
-    "NOT_FOUND": NotFoundError,
-    "UNAVAILABLE": UnavailableError,
-    "RESOURCE_EXHAUSTED": UnavailableError,
-    "DEADLINE_EXCEEDED": DeadlineError,
-}
-
-
-def parse_url(url: str) -> str:
-    """Take ``host:port`` out of ``grpc://host:port``.
-
-    Raises
-    ------
-    InputError
-        If the address is of another form.
-    """
-    match = _URL.fullmatch(url)
-    if match is None or not 0 < int(match["port"]) < 65536:
-        raise InputError(
-            f"{url!r} is not an address of the server; it looks like grpc://127.0.0.1:8001"
-        )
-    return match["address"]
-
-
-def error_class(status: str | None) -> type[BionemoExtError]:
-    """Choose the class of our family for a gRPC status such as ``StatusCode.NOT_FOUND``."""
-    return _STATUS.get((status or "").removeprefix("StatusCode."), ServerError)
+Call = Callable[[Transport, float], Awaitable[T]]
 
 
 class Connection:
-    """Calls on one server; safe to use from several threads.
+    """Calls on one server, or on several that serve the same models.
+
+    It belongs to the event loop of its first call.
 
     Parameters
     ----------
-    url : str
-        ``grpc://host:port``.
+    addresses : sequence of Address
+        The servers.
+    access : Access
+        Certificates and headers.
     timeout_s : float
-        How long an inference may take, its wait in the server's queue included.
+        How long one request may take, with all its attempts and waits.
+    retry : Retry
+        When a request is tried again.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self.url = url
-        self.timeout_s = timeout_s
-        # Kept in a list that is cleared when this object or the program ends: tritonclient closes
-        # itself on deletion, which fails with a trace once the interpreter is being taken down.
-        self._clients = [triton.InferenceServerClient(parse_url(url))]
-        weakref.finalize(self, self._clients.clear)
+    def __init__(
+        self, addresses: Sequence[Address], access: Access, timeout_s: float, retry: Retry
+    ) -> None:
+        known: set[str] = set()
 
-    @property
-    def _triton(self) -> triton.InferenceServerClient:
-        return self._clients[0]
+        def connect(address: Address, ip: str) -> Transport:
+            return GrpcTransport(address, access, known, ip)
 
-    def close(self) -> None:
-        """Close the channel."""
-        self._triton.close()
+        self._everyone = ", ".join(map(str, addresses))
+        self._timeout_s, self._retry = timeout_s, retry
+        self._replicas = Replicas(addresses, connect, retry, resolve)
+        # Whether anybody has ever answered: until then nobody is waited for.
+        self._reached = False
 
-    def server_ready(self) -> bool:
-        """Whether server and models are ready."""
-        return bool(self._call(lambda: self._triton.is_server_ready(client_timeout=_QUICK_S)))
+    async def close(self) -> None:
+        """Close all connections; calls under way are given up."""
+        await self._replicas.close()
 
-    def endpoint_names(self) -> list[str]:
-        """Names of the endpoints that are ready."""
-        index = self._call(lambda: self._triton.get_model_repository_index(client_timeout=_QUICK_S))
-        return sorted(model.name for model in index.models if model.state == "READY")
+    async def ready(self) -> bool:
+        """Whether a server is ready with all its models; asked once."""
 
-    def endpoint(self, name: str) -> Endpoint:
-        """Ask the server what an endpoint is."""
-        reply = self._call(lambda: self._triton.get_model_config(name, client_timeout=_QUICK_S))
-        return from_message(reply.config)
+        async def one(replica: Replica) -> bool:
+            return await replica.transport.ready(PROBE_S)
 
-    def infer(
-        self, endpoint: str, sequences: Sequence[str], outputs: Sequence[str]
-    ) -> dict[str, NDArray[np.float32]]:
-        """One request: an array an output, its first dimension the sequences."""
-        tensor = triton.InferInput(SEQUENCE, [len(sequences), 1], "BYTES")
-        data = np.array([s.encode() for s in sequences], dtype=np.object_)
-        tensor.set_data_from_numpy(data.reshape(-1, 1))
-        wanted = [triton.InferRequestedOutput(name) for name in outputs]
-        reply = self._call(
-            lambda: self._triton.infer(
-                endpoint, [tensor], outputs=wanted, client_timeout=self.timeout_s
-            )
-        )
-        return {name: reply.as_numpy(name) for name in outputs}
-
-    def _call(self, call: Callable[[], T]) -> T:
         try:
-            return call()
-        except InferenceServerException as error:
-            kind = error_class(error.status())
-            raise kind(self._sentence(kind, str(error.message()))) from None
+            async with asyncio.timeout(min(self._timeout_s, PROBE_S)):
+                await self._replicas.find(PROBE_S)
+                answers = await asyncio.gather(*map(one, self._replicas), return_exceptions=True)
+        except (Failure, TimeoutError):
+            return False
+        return any(answer is True for answer in answers)
 
-    def _sentence(self, kind: type[BionemoExtError], message: str) -> str:
-        detail = " ".join(message.removeprefix("[request id: <id_unknown>] ").split())
-        if kind is UnavailableError:
-            return f"no answer from {self.url}: {detail}"
-        if kind is DeadlineError:
-            return f"{self.url} did not answer in time: {detail}"
-        if kind in (RequestError, NotFoundError):
-            return f"the server refused the request: {detail}"
-        return f"the server at {self.url} failed: {detail}"
+    async def endpoint_names(self) -> list[str]:
+        """Names of the endpoints that are ready, sorted."""
+        return await self._ask(lambda to, left_s: to.endpoint_names(left_s), PROBE_S)
+
+    async def endpoint(self, name: str) -> Endpoint:
+        """Ask what an endpoint is."""
+        return await self._ask(lambda to, left_s: to.endpoint(name, left_s), PROBE_S)
+
+    async def infer(self, endpoint: str, inputs: Inputs, outputs: Sequence[str]) -> Arrays:
+        """One request: arrays [B, 1] in, arrays [B, ...] out, rows of short sequences padded."""
+        return await self._ask(lambda to, left_s: to.infer(endpoint, inputs, outputs, left_s))
+
+    async def _ask(self, call: Call[T], attempt_s: float | None = None) -> T:
+        """Try until an answer comes, the deadline passes, or another attempt would not help.
+
+        One attempt of several may take ``attempt_s``, and the last one what is left.
+        """
+        attempts = Attempts(self._timeout_s)
+        tried: set[Replica] = set()
+        rounds, who, replica = 0, self._everyone, None
+        while True:
+            try:
+                await self._replicas.find(attempts.left_s)
+                replica = self._replicas.pick(tried)
+                who = str(replica)
+                answer = await self._attempt(replica, call, attempts.left_s, attempt_s)
+            except TimeoutError:
+                raise attempts.too_late(who, self._everyone) from None
+            except Failure as failure:
+                attempts.note(failure)
+                tried.update(one for one in self._replicas if one is replica)
+                others = any(one not in tried for one in self._replicas)
+                if not self._worthwhile(failure, attempts, others):
+                    raise attempts.error(failure, who, self._everyone) from None
+            else:
+                self._reached = True
+                return answer
+            if not others:
+                rounds += 1
+                tried.clear()
+                await self._replicas.wait(min(self._retry.wait_s(rounds), attempts.left_s))
+                if not attempts.left_s:
+                    raise attempts.too_late(who, self._everyone)
+
+    def _worthwhile(self, failure: Failure, attempts: Attempts, others: bool) -> bool:
+        """Whether to try again: now with another server, or later where one has ever answered."""
+        self._reached = self._reached or failure.answered
+        if not self._retry.may(attempts.made):
+            return False
+        if others and (failure.retry or failure.lost):
+            return True
+        return failure.retry and self._reached
+
+    async def _attempt(
+        self, replica: Replica, call: Call[T], left_s: float, attempt_s: float | None
+    ) -> T:
+        """One attempt.
+
+        Raises
+        ------
+        Failure
+            If it brought no answer; the replica is left out from now on where that is its fault.
+        TimeoutError
+            If the deadline of the request has passed.
+        """
+        limit_s = left_s if attempt_s is None else min(left_s, attempt_s)
+        began = asyncio.get_running_loop().time()
+        try:
+            with replica.asked() as transport:
+                # gRPC keeps to the limit by itself, but not while it connects.
+                async with asyncio.timeout(limit_s):
+                    return await call(transport, max(limit_s, _LEAST_S))
+        except TimeoutError:
+            if limit_s == left_s:
+                raise
+            self._replicas.lose(replica)
+            detail = f"no answer within {limit_s:g} s"
+            raise Failure(UnavailableError, detail, retry=True, answered=False) from None
+        except Failure as failure:
+            late = asyncio.get_running_loop().time() - began > left_s - _ROUNDING_S
+            if failure.kind is DeadlineError and late:
+                raise TimeoutError from None
+            if failure.lost:
+                self._replicas.lose(replica)
+            raise

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo_ext.contract import Kind, TaskInfo
+from bionemo_ext.contract import PAE, PDB, PLDDT, PTM, Kind, TaskInfo
 
 
 class TruncationWarning(UserWarning):
@@ -28,14 +29,15 @@ class Result:
     windows : int
         Windows it was embedded in; 1 for a record within the limit.
     values : mapping of str to NDArray
-        One array an output: FP32 [H] or [C], or one row a residue.
+        One array an output: FP32 [H] or [C], or one row a residue, or [L, L]; of a structure's
+        text one str [1].
     """
 
     name: str
     sequence: str
     length: int
     windows: int
-    values: Mapping[str, NDArray[np.float32]]
+    values: Mapping[str, NDArray[Any]]
 
     @property
     def truncated(self) -> bool:
@@ -77,3 +79,38 @@ class Prediction:
         if self.task.kind is Kind.MULTILABEL:
             return [";".join(classes[i] for i in np.flatnonzero(row >= 0.5)) for row in rows]
         return [classes[index] for index in rows.argmax(axis=1)]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A predicted structure, and how far it can be trusted.
+
+    Parameters
+    ----------
+    name : str
+        The record's name, or its position (from 1) where it came as a plain string.
+    sequence : str
+        The residues.
+    pdb : str
+        The atoms, a PDB file; B-factors are the pLDDT of each atom.
+    plddt : NDArray [L]
+        FP32, confidence in each alpha carbon, 0 to 100.
+    pae : NDArray [L, L]
+        FP32, predicted aligned error in angstrom.
+    ptm : float
+        Predicted TM-score, 0 to 1.
+    """
+
+    name: str
+    sequence: str
+    pdb: str
+    plddt: NDArray[np.float32]
+    pae: NDArray[np.float32]
+    ptm: float
+
+    @classmethod
+    def of(cls, result: Result) -> "Structure":
+        """Read the answer of the endpoint that folds."""
+        values = result.values
+        (pdb,), (ptm,) = values[PDB], values[PTM]
+        return cls(result.name, result.sequence, pdb, values[PLDDT], values[PAE], float(ptm))

@@ -1,16 +1,27 @@
 """Records become requests and come back in order, whole, whatever their lengths."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo_ext.client import plan
+from bionemo_ext.client import costs, plan
+from bionemo_ext.client.costs import Costs
+from bionemo_ext.contract import (
+    EncoderFacts,
+    Endpoint,
+    contacts_endpoint,
+    encoder_endpoint,
+    mutation_effect_endpoint,
+)
 from bionemo_ext.errors import SequenceError
 from bionemo_ext.sequences import LengthPolicy, Record, SequencePolicy
 
 LIMIT = 20
 HIDDEN = 3
+ENCODER = encoder_endpoint(EncoderFacts(hidden_size=HIDDEN))
 proteins = st.lists(st.text("ACDEFGHIKLMNPQRSTVWY", min_size=1, max_size=75), max_size=30)
 
 
@@ -36,11 +47,15 @@ def residue_rows(sequence: str) -> np.ndarray:
     return np.stack([letters, -letters, letters**2], axis=1)
 
 
+def of_batches(endpoint: Endpoint, size: int) -> Endpoint:
+    return replace(endpoint, max_batch_size=size)
+
+
 def run(sequences, outputs, policy):
-    chunk = list(plan.jobs(plan.named(sequences), policy, LIMIT))
+    chunk = list(plan.jobs(plan.named(sequences), policy, LIMIT, outputs))
     answers = [[{}] * len(job.spans) for job in chunk]
-    for request in plan.requests(chunk, outputs, max_batch=4):
-        parts = plan.unpack(request, answer(request))
+    for request in plan.requests(chunk, Costs(of_batches(ENCODER, 4), outputs)):
+        parts = plan.unpack(request, answer(request), ENCODER)
         for piece, part in zip(request.pieces, parts, strict=True):
             assert answers[piece.job][piece.window] == {}
             answers[piece.job][piece.window] = part
@@ -86,7 +101,11 @@ def test_a_long_protein_is_refused_by_name():
     policy = SequencePolicy(long=LengthPolicy.REFUSE)
     records = [Record("fine", "MKT"), Record("titin", "M" * 21)]
     with pytest.raises(SequenceError, match=r"record 'titin' has 21 residues, the limit is 20"):
-        list(plan.jobs(records, policy, LIMIT))
+        list(plan.jobs(records, policy, LIMIT, ("mean",)))
+
+
+def proteins_of(lengths, outputs):
+    return list(plan.jobs(plan.named("A" * n for n in lengths), SequencePolicy(), 10**6, outputs))
 
 
 @given(
@@ -94,20 +113,61 @@ def test_a_long_protein_is_refused_by_name():
     st.integers(1, 64),
 )
 def test_requests_stay_within_batch_and_tokens(lengths, max_batch):
-    chunk = list(plan.jobs(plan.named("A" * n for n in lengths), SequencePolicy(), 10_000))
-    found = plan.requests(chunk, ("mean",), max_batch)
+    chunk = proteins_of(lengths, ("mean",))
+    found = plan.requests(chunk, Costs(of_batches(ENCODER, max_batch), ("mean",)))
     sent = sorted(piece.job for request in found for piece in request.pieces)
     assert sent == list(range(len(lengths)))
     for request in found:
         tokens = sum(len(piece.sequence) + 2 for piece in request.pieces)
         assert len(request.pieces) <= max_batch
-        assert tokens <= plan.REQUEST_TOKENS or len(request.pieces) == 1
+        assert tokens <= costs.REQUEST_TOKENS or len(request.pieces) == 1
 
 
 @given(st.lists(st.integers(1, 20_000), max_size=40))
 def test_chunks_keep_order_and_bound_memory(lengths):
-    todo = list(plan.jobs(plan.named("A" * n for n in lengths), SequencePolicy(), 10**6))
-    found = list(plan.chunks(iter(todo)))
+    todo = proteins_of(lengths, ("mean",))
+    found = list(plan.chunks(iter(todo), Costs(ENCODER, ("mean",))))
     assert [job for chunk in found for job in chunk] == todo
     for chunk in found:
         assert sum(len(job.sequence) for job in chunk[:-1]) < plan.CHUNK_RESIDUES
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "output", "masked"),
+    [
+        (encoder_endpoint(EncoderFacts(hidden_size=1280)), "residues", False),
+        (contacts_endpoint(EncoderFacts()), "contacts", False),
+        (mutation_effect_endpoint(EncoderFacts()), "scan", True),
+    ],
+)
+@given(lengths=st.lists(st.integers(1, 1022), min_size=1, max_size=60))
+def test_large_and_dear_answers_are_asked_for_a_few_at_a_time(endpoint, output, masked, lengths):
+    cost = Costs(endpoint, (output,), masked)
+    chunks = list(plan.chunks(iter(proteins_of(lengths, (output,))), cost))
+    assert [len(job.sequence) for chunk in chunks for job in chunk] == lengths
+    for chunk in chunks:
+        sizes = [cost.answer_bytes(len(job.sequence)) for job in chunk]
+        assert sum(sizes[:-1]) < plan.CHUNK_BYTES
+        assert sum(cost.work(len(job.sequence)) for job in chunk[:-1]) < plan.CHUNK_WORK
+        for request in plan.requests(chunk, cost):
+            count, longest = len(request.pieces), len(request.pieces[0].sequence)
+            assert count <= endpoint.max_batch_size
+            if count > 1:
+                assert count * cost.answer_bytes(longest) <= costs.REQUEST_BYTES
+                work = sum(cost.work(len(piece.sequence)) for piece in request.pieces)
+                assert work <= costs.REQUEST_WORK
+
+
+@pytest.mark.parametrize("output", sorted(costs.WHOLE_ONLY))
+@pytest.mark.parametrize("long", list(LengthPolicy))
+def test_what_only_a_whole_protein_has_is_never_of_a_part(output, long):
+    records = [Record("fine", "MKT"), Record("titin", "M" * 21)]
+    with pytest.raises(SequenceError, match=r"record 'titin' has 21 residues, the limit is 20"):
+        list(plan.jobs(records, SequencePolicy(long=long), LIMIT, (output, "mean")))
+
+
+def test_masks_are_residues_where_logits_are_asked_for_and_refused_elsewhere():
+    (job,) = plan.jobs([Record("a", "mk<mask>T")], SequencePolicy(), 4, ("logits",))
+    assert (job.length, plan.spelled(job.sequence)) == (4, "MK<mask>T")
+    with pytest.raises(SequenceError, match="record 'a' has a <mask>, which only a request for"):
+        list(plan.jobs([Record("a", "mk<mask>T")], SequencePolicy(), 4, ("logits", "mean")))

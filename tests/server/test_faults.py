@@ -18,7 +18,7 @@ import pytest
 from operating import Serving, connect, echo_repository, say, strings, workers
 from tritonclient.utils import InferenceServerException
 
-from bionemo_ext.client.connection import Connection
+from bionemo_ext.client import Client, Retry
 from bionemo_ext.contract import QueuePolicy, from_pbtxt, to_pbtxt
 from bionemo_ext.errors import DeadlineError, RunError, ServerError, UnavailableError
 from bionemo_ext.inference.encoder import Encoder
@@ -55,7 +55,7 @@ def exact(connection, expected, rng):
 
 
 def once(url, expected):
-    connection = Connection(url, timeout_s=60)
+    connection = Client(url, timeout_s=60, retry=Retry.NONE)
     exact(connection, expected, random.Random(0))
     connection.close()
 
@@ -70,7 +70,7 @@ class Asking:
         self._threads = [threading.Thread(target=self._ask, args=(i,)) for i in range(threads)]
 
     def _ask(self, seed):
-        rng, connection = random.Random(seed), Connection(self.url, timeout_s=20)
+        rng, connection = random.Random(seed), Client(self.url, timeout_s=20, retry=Retry.NONE)
         while not self._stop.is_set():
             try:
                 exact(connection, self.expected, rng)
@@ -181,7 +181,7 @@ def test_a_full_queue_refuses_at_once_and_spoils_nothing(exported, expected, tmp
     endpoint = replace(from_pbtxt(config.read_text()), queue=QueuePolicy(size=4, timeout_s=60))
     config.write_text(to_pbtxt(endpoint))
     with LocalServer(repository, threads=1) as server:
-        connections = [Connection(server.url, 120) for _ in range(16)]
+        connections = [Client(server.url, timeout_s=120, retry=Retry.NONE) for _ in range(16)]
 
         def ask(index):
             began = time.monotonic()
@@ -204,9 +204,9 @@ def test_a_full_queue_refuses_at_once_and_spoils_nothing(exported, expected, tmp
 
 def test_a_request_that_waits_too_long_is_given_up(exported, expected, server):
     """The client's deadline passes: the server drops the request and the next answer is exact."""
-    busy = Connection(server.url, timeout_s=120)
-    hurried = Connection(server.url, timeout_s=0.3)
-    patient = Connection(server.url, timeout_s=60)
+    busy = Client(server.url, timeout_s=120, retry=Retry.NONE)
+    hurried = Client(server.url, timeout_s=0.3, retry=Retry.NONE)
+    patient = Client(server.url, timeout_s=60, retry=Retry.NONE)
     with ThreadPoolExecutor(1) as pool:
         long = pool.submit(busy.infer, HOST, long_proteins("MV"), ["mean"])
         time.sleep(0.1)
@@ -233,8 +233,8 @@ def computed(server):
 
 VANISH = """
 import sys, threading, time
-from bionemo_ext.client.connection import Connection
-connection = Connection(sys.argv[1], 60)
+from bionemo_ext.client import Client, Retry
+connection = Client(sys.argv[1], timeout_s=60, retry=Retry.NONE)
 proteins = ["M" * n + "W" * (1022 - n) for n in range(64)]
 ask = lambda: connection.infer("esm2_embed", proteins, ["residues"])
 threading.Thread(target=ask, daemon=True).start()
@@ -260,7 +260,7 @@ def test_a_client_that_vanishes(server, expected):
 def test_requests_that_wait_are_answered_before_the_server_ends(exported, endpoint, output):
     """Those that are computed and those in the queues, also where one endpoint asks another."""
     with Serving(exported.repository, "--threads", 1) as serving:
-        connection = Connection(serving.url, timeout_s=60)
+        connection = Client(serving.url, timeout_s=60, retry=Retry.NONE)
         with ThreadPoolExecutor(4) as pool:
             begun = [
                 pool.submit(connection.infer, endpoint, long_proteins(pair), [output])

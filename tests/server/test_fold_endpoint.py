@@ -15,7 +15,6 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from bionemo_ext.client import Client
-from bionemo_ext.client.connection import Connection
 from bionemo_ext.contract import FOLD, fold_endpoint
 from bionemo_ext.export import FoldSource, export
 from bionemo_ext.huggingface import weights_digest
@@ -163,7 +162,7 @@ def test_what_cannot_be_folded_is_refused_in_a_sentence(grpc, sequences, sentenc
 
 
 def test_the_server_tells_its_limits(folding, tiny_fold_folder):
-    found = Connection(folding.url, timeout_s=60).endpoint(FOLD)
+    found = Client(folding.url).models()[FOLD]
     digest = weights_digest(tiny_fold_folder)
     expected = fold_endpoint(LIMIT, chunk_size=64, digest=digest)
     assert (found.name, found.inputs, found.outputs) == (FOLD, expected.inputs, expected.outputs)

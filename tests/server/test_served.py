@@ -8,8 +8,7 @@ import torch
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from bionemo_ext.client import TruncationWarning
-from bionemo_ext.client.connection import Connection
+from bionemo_ext.client import Client, Retry, TruncationWarning
 from bionemo_ext.contract import Kind
 from bionemo_ext.errors import (
     DeadlineError,
@@ -113,7 +112,7 @@ def test_encoders_that_were_trained_are_not_the_frozen_one(client, exported):
 
 def test_200_mixed_requests_from_16_threads_are_all_exact(server, client, reference, offline):
     """Valid and invalid ones, all outputs, both tasks: each gets its own answer."""
-    connection = Connection(server.url, timeout_s=60)
+    connection = Client(server.url, timeout_s=60, retry=Retry.NONE)
     rng = np.random.default_rng(5)
     pool_of_proteins = proteins(60, seed=6)
     # Ahead of the threads: transformers' rotary cache is not made for several.
@@ -163,7 +162,7 @@ def test_a_request_with_a_bad_sequence_names_it(client):
 
 
 def test_the_server_itself_names_what_it_refuses(server):
-    connection = Connection(server.url, timeout_s=60)
+    connection = Client(server.url, timeout_s=60, retry=Retry.NONE)
     for endpoint, output in (("esm2_embed", "mean"), ("place", "prediction")):
         for sequence, reason in (
             ("MK?", r"record '2 of 3' has '\?' at position 3"),
@@ -187,7 +186,7 @@ def test_bytes_that_are_no_text_are_refused(server):
 
 
 def test_the_server_cleans_as_files_are_cleaned(server, reference):
-    connection = Connection(server.url, timeout_s=60)
+    connection = Client(server.url, timeout_s=60, retry=Retry.NONE)
     served = connection.infer("esm2_embed", [" mk tv\nRQG* "], ["mean", "length"])
     np.testing.assert_allclose(served["mean"][0], reference("MKTVRQG")["mean"], **TOLERANCE)
     assert served["length"].tolist() == [[7]]
@@ -198,7 +197,7 @@ def test_an_empty_request(server, client):
     assert client.embed([]).shape == (0, 64)
     assert client.embed([], "residues") == []
     assert client.predict([], "fold") == []
-    connection = Connection(server.url, timeout_s=60)
+    connection = Client(server.url, timeout_s=60, retry=Retry.NONE)
     with pytest.raises(RequestError):
         connection.infer("esm2_embed", [], ["mean"])
     with pytest.raises(RequestError, match="batch-size must be <= 64"):
@@ -278,7 +277,7 @@ def test_several_outputs_of_one_pass_stream_in_order(client, reference):
 
 
 def test_a_deadline_is_an_error_of_its_own(server):
-    connection = Connection(server.url, timeout_s=0.001)
+    connection = Client(server.url, timeout_s=0.001, retry=Retry.NONE)
     with pytest.raises(DeadlineError, match="did not answer in time"):
         connection.infer("esm2_embed", ["A" * 1000] * 32, ["mean"])
     connection.close()

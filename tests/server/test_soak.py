@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bionemo_ext.client.connection import Connection
+from bionemo_ext.client import Client, Retry
 from bionemo_ext.errors import DeadlineError, RequestError
 from bionemo_ext.serving import LocalServer
 
@@ -67,7 +67,9 @@ def test_memory_does_not_grow(exported):
 
         def run(index):
             rng = random.Random(index)
-            connection, hurried = Connection(server.url, 120), Connection(server.url, 0.01)
+            connection, hurried = (
+                Client(server.url, timeout_s=limit_s, retry=Retry.NONE) for limit_s in (120, 0.01)
+            )
             try:
                 while time.monotonic() < end:
                     ask(connection, hurried, rng)
