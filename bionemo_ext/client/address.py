@@ -79,6 +79,14 @@ class Address:
         return self.ip.is_loopback if self.ip else self.host.lower() == "localhost"
 
     @property
+    def keeps_name(self) -> bool:
+        """Whether the host is connected to as it is, not by each of the addresses of its name.
+
+        Over HTTPS the certificate must have the name that is connected to.
+        """
+        return self.ip is not None or self.scheme == "https"
+
+    @property
     def target(self) -> str:
         """``host:port``, an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -7,8 +7,8 @@ from typing import TypeVar
 from bionemo_ext.client.access import Access
 from bionemo_ext.client.address import Address
 from bionemo_ext.client.attempts import Attempts
+from bionemo_ext.client.connector import connector
 from bionemo_ext.client.failures import Failure
-from bionemo_ext.client.grpc_transport import GrpcTransport
 from bionemo_ext.client.replicas import PROBE_S, Replica, Replicas
 from bionemo_ext.client.resolve import resolve
 from bionemo_ext.client.retry import Retry
@@ -44,14 +44,9 @@ class Connection:
     def __init__(
         self, addresses: Sequence[Address], access: Access, timeout_s: float, retry: Retry
     ) -> None:
-        known: set[str] = set()
-
-        def connect(address: Address, ip: str) -> Transport:
-            return GrpcTransport(address, access, known, ip)
-
         self._everyone = ", ".join(map(str, addresses))
         self._timeout_s, self._retry = timeout_s, retry
-        self._replicas = Replicas(addresses, connect, retry, resolve)
+        self._replicas = Replicas(addresses, connector(addresses, access), retry, resolve)
         # Whether anybody has ever answered: until then nobody is waited for.
         self._reached = False
 

@@ -170,12 +170,12 @@ class Replicas:
             raise failures[0]
 
     async def _ips(self, address: Address) -> list[str]:
-        if address.ip is not None:
+        if address.keeps_name:
             return [address.host]
         return await self._look_up(address.host, address.port)
 
     def _look_again(self) -> None:
-        names = any(address.ip is None for address in self._addresses)
+        names = not all(address.keeps_name for address in self._addresses)
         if names and (self._looking is None or self._looking.done()):
             self._looking = self._begin(asyncio.wait_for(self._look(), LOOK_UP_S))
 

@@ -1,0 +1,38 @@
+"""Which protocol an address speaks."""
+
+from collections.abc import Sequence
+
+from bionemo_ext.client.access import Access
+from bionemo_ext.client.address import Address
+from bionemo_ext.client.grpc_transport import GrpcTransport
+from bionemo_ext.client.replicas import Connect
+from bionemo_ext.client.transport import Transport
+from bionemo_ext.errors import RunError
+
+
+def connector(addresses: Sequence[Address], access: Access) -> Connect:
+    """Give what makes the transport of an address and an IP address of it.
+
+    Raises
+    ------
+    InputError
+        If certificates cannot be used.
+    RunError
+        If an address is of HTTP and what that needs is not installed.
+    """
+    known: set[str] = set()
+    protocols = {True: GrpcTransport}
+    if not all(address.is_grpc for address in addresses):
+        try:
+            from bionemo_ext.client.http_transport import HttpTransport
+        except (ModuleNotFoundError, RuntimeError):  # tritonclient turns the first into the second
+            raise RunError(
+                "http:// addresses need aiohttp and geventhttpclient, which are not installed: "
+                "pip install 'bionemo-ext[http]'; grpc:// needs neither"
+            ) from None
+        protocols[False] = HttpTransport
+
+    def connect(address: Address, ip: str) -> Transport:
+        return protocols[address.is_grpc](address, access, known, ip)
+
+    return connect
