@@ -3,6 +3,7 @@
 import typer
 
 from bionemo_ext.cli.card import card
+from bionemo_ext.cli.contacts import contacts
 from bionemo_ext.cli.convert import convert
 from bionemo_ext.cli.data import app as data
 from bionemo_ext.cli.demo import demo
@@ -11,10 +12,13 @@ from bionemo_ext.cli.export import export
 from bionemo_ext.cli.finetune import finetune
 from bionemo_ext.cli.flip import app as flip
 from bionemo_ext.cli.flip_benchmark import benchmark
+from bionemo_ext.cli.fold import fold
 from bionemo_ext.cli.launch import launch
 from bionemo_ext.cli.plan import plan
 from bionemo_ext.cli.predict import predict
 from bionemo_ext.cli.pretrain import pretrain
+from bionemo_ext.cli.scan import scan
+from bionemo_ext.cli.score import score
 from bionemo_ext.cli.serve import serve
 from bionemo_ext.cli.study import study
 
@@ -34,5 +38,9 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(embed)
     app.command()(predict)
+    app.command()(scan)
+    app.command()(score)
+    app.command()(contacts)
+    app.command()(fold)
     app.command()(study)
     app.command()(demo)

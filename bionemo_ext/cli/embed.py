@@ -1,46 +1,52 @@
 """``bionemo-ext embed``."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from bionemo_ext.cli import query
+from bionemo_ext.cli import options, query
+from bionemo_ext.cli.source import Source
+from bionemo_ext.errors import InputError
 
 
+@options.spread
 def embed(
-    fasta: query.FastaArgument,
-    url: query.UrlOption,
-    out: Annotated[Path, typer.Option(help="File to write: x.npz, x.h5 or x.parquet.")],
+    fasta: options.FastaArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="File to write: x.npz, x.h5, x.parquet or x.tsv; one that is there is replaced "
+            "when the new one is whole."
+        ),
+    ],
+    server: options.ServerOptions,
+    job: options.JobOptions,
     pooling: Annotated[
         Literal["mean", "cls", "max"], typer.Option(help="How residues become one vector.")
     ] = "mean",
     residues: Annotated[
         bool, typer.Option("--residues", help="Write one vector a residue too.")
     ] = False,
-    long: query.LongOption = "truncate",
-    unknown_to_x: query.UnknownOption = False,
-    model: query.ModelOption = "esm2",
-    timeout: query.TimeoutOption = 600.0,
-    as_json: query.JsonOption = False,
+    long: options.LongOption = "truncate",
 ) -> None:
-    """Embed the proteins of a FASTA file with a running server."""
-    from bionemo_ext.client import Client
+    """Embed the proteins of a FASTA file with a running server.
+
+    Stopped at any moment, the same command goes on where it stopped.
+    """
     from bionemo_ext.client.files import EMBEDDING_SUFFIXES, check_out, write_embeddings
     from bionemo_ext.contract import RESIDUES
-    from bionemo_ext.sequences import read_fasta
 
     check_out(out, EMBEDDING_SUFFIXES)
-    policy = query.make_policy(long, unknown_to_x)
-    outputs = (pooling, RESIDUES) if residues else (pooling,)
-    with Client(url, timeout_s=timeout, model=model) as client:
-        looked = query.survey(fasta, policy)
-        limit = client.limit()
-        total = looked and looked.residues_to_send(limit, policy)
-        tally = query.Tally()
-        with query.progress(total, "embedding") as advance:
-            results = client.stream(
-                read_fasta(fasta, policy), outputs, policy=policy, on_progress=advance
-            )
-            write_embeddings(out, tally.count(results), pooling)
-    tally.report([out], as_json)
+    if residues and out.suffix.lower() == ".tsv":
+        raise InputError(
+            f"{out} holds one vector a protein; --residues needs .npz, .h5 or .parquet"
+        )
+    with server.connect() as client:
+        question = query.Question(
+            "embedding", client.host, (pooling, RESIDUES) if residues else (pooling,)
+        )
+        source = Source(fasta, job.policy(long), client.limit(), job.skip_bad)
+        write = partial(write_embeddings, pooling=pooling)
+        query.run(client, question, source, out, {out: write}, job)

@@ -1,59 +1,110 @@
 """``bionemo-ext predict``."""
 
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bionemo_ext.cli import query
+from bionemo_ext.cli import options, query
+from bionemo_ext.cli.drawing import Picture
+from bionemo_ext.cli.source import Source
+from bionemo_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from bionemo_ext.client import Client, Result
+    from bionemo_ext.contract import TaskInfo
 
 
+@options.spread
 def predict(
-    fasta: query.FastaArgument,
-    url: query.UrlOption,
+    fasta: options.FastaArgument,
     task: Annotated[list[str], typer.Option(help="Task to predict; may be given often.")],
     out: Annotated[
         Path,
         typer.Option(
-            help="File to write: x.json, x.csv or x.parquet; of several tasks x.TASK.json."
+            help="File to write: x.json, x.csv, x.parquet, or x.fasta of class letters; of several "
+            "tasks x.TASK.json. One that is there is replaced when the new one is whole."
         ),
     ],
-    long: query.LongOption = "truncate",
-    unknown_to_x: query.UnknownOption = False,
-    timeout: query.TimeoutOption = 600.0,
-    as_json: query.JsonOption = False,
+    server: options.ServerOptions,
+    job: options.JobOptions,
+    long: options.LongOption = "truncate",
+    picture: options.PictureOption = None,
 ) -> None:
     """Predict tasks for the proteins of a FASTA file with a running server.
 
-    Several tasks cost one pass of the encoder that they share.
+    Several tasks cost one pass of the encoder that they share. Stopped at any moment, the same
+    command goes on where it stopped.
     """
-    from bionemo_ext.client import Client
     from bionemo_ext.client.files import check_out
-    from bionemo_ext.client.prediction_files import PREDICTION_SUFFIXES, prediction_file
-    from bionemo_ext.sequences import read_fasta
+    from bionemo_ext.client.prediction_files import (
+        PREDICTION_SUFFIXES,
+        check_task,
+        write_predictions,
+    )
 
     tasks = list(dict.fromkeys(task))
     several = len(tasks) > 1
     files = [out.with_suffix(f".{name}{out.suffix}") if several else out for name in tasks]
     for file in files:
         check_out(file, PREDICTION_SUFFIXES)
-    policy = query.make_policy(long, unknown_to_x)
-    with Client(url, timeout_s=timeout) as client, ExitStack() as stack:
-        looked = query.survey(fasta, policy)
+    with server.connect() as client:
         infos = [client.task(name) for name in tasks]
-        limit = client.limit(tasks[0])
-        total = looked and looked.residues_to_send(limit, policy)
-        tally = query.Tally()
-        writers = [
-            stack.enter_context(prediction_file(file, info))
-            for file, info in zip(files, infos, strict=True)
-        ]
-        advance = stack.enter_context(query.progress(total, f"predicting {', '.join(tasks)}"))
-        for result, predictions in client.stream_predictions(
-            read_fasta(fasta, policy), tasks, policy=policy, on_progress=advance
-        ):
-            tally.note(result)
-            for write, prediction in zip(writers, predictions, strict=True):
-                write(prediction)
-    tally.report(files, as_json)
+        for file, info in zip(files, infos, strict=True):
+            check_task(file, info)
+        question = _question(client, tasks)
+        source = Source(fasta, job.policy(long), client.limit(tasks[0]), job.skip_bad)
+        writers = {
+            file: partial(write_predictions, task=info, output=output)
+            for file, info, output in zip(files, infos, question.outputs, strict=True)
+        }
+        drawn = _picture(picture, infos, question.outputs)
+        query.run(client, question, source, out, writers, job, drawn)
+
+
+def _picture(
+    path: Path | None, tasks: "list[TaskInfo]", outputs: tuple[str, ...]
+) -> Picture | None:
+    """Draw the track of the one task.
+
+    Raises
+    ------
+    InputError
+        If there are several tasks, or it is about whole proteins.
+    """
+    if path is None:
+        return None
+    if len(tasks) > 1:
+        raise InputError(f"{path} shows one task; give --picture with one --task at a time")
+    (task,), (output,) = tasks, outputs
+    if task.level != "residue":
+        raise InputError(
+            f"{path} cannot show {task.name!r}, which is about whole proteins, not residues"
+        )
+
+    def draw(file: Path, result: "Result") -> None:
+        from bionemo_ext.client import Prediction
+        from bionemo_ext.client.pictures import draw_track
+
+        draw_track(file, Prediction(result.name, result.sequence, task, result.values[output]))
+
+    return Picture(path, draw)
+
+
+def _question(client: "Client", tasks: list[str]) -> query.Question:
+    """Ask the task's endpoint for one task, and the encoder's for several in one pass."""
+    from bionemo_ext.contract import PREDICTION
+
+    models = client.models()
+    doing = f"predicting {', '.join(tasks)}"
+    about = {f"task {name}": models[name].parameters["task"] for name in tasks}
+    if len(tasks) == 1:
+        return query.Question(doing, tasks[0], (PREDICTION,), about)
+    hosts = sorted({models[name].host for name in tasks})
+    if len(hosts) > 1:
+        raise InputError(
+            f"tasks of several models ({', '.join(hosts)}) have no pass to share: ask for those of "
+            "one model at a time"
+        )
+    return query.Question(doing, hosts[0], tuple(tasks), about)

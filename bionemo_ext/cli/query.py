@@ -1,163 +1,204 @@
-"""What ``embed`` and ``predict`` share: options, a first look at the input, progress, the end."""
+"""How a command asks a server about many records: one job that may be stopped and goes on."""
 
-import json
+import signal
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bionemo_ext import __version__
+from bionemo_ext.cli.progress import progress
+from bionemo_ext.cli.source import Source
+from bionemo_ext.cli.tally import Tally
+from bionemo_ext.errors import InputError, NotFoundError, RunError
+
 if TYPE_CHECKING:
-    from bionemo_ext.client import Result
-    from bionemo_ext.sequences import Record, SequencePolicy
+    from bionemo_ext.cli.drawing import Picture
+    from bionemo_ext.cli.options import JobOptions
+    from bionemo_ext.client import Client
+    from bionemo_ext.client.bulk import BulkJob
+    from bionemo_ext.client.inputs import Inputs
 
-FastaArgument = Annotated[
-    str, typer.Argument(help="Protein FASTA, also compressed; - is standard input.")
-]
-UrlOption = Annotated[str, typer.Option(help="Server, for example grpc://127.0.0.1:8001.")]
-Long = Literal["truncate", "refuse", "windows"]
-LongOption = Annotated[Long, typer.Option(help="Sequences beyond the model's limit.")]
-UnknownOption = Annotated[
-    bool, typer.Option("--unknown-to-x", help="Read letters outside the alphabet as X.")
-]
-TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds for the answer to one request.")]
-ModelOption = Annotated[
-    str, typer.Option(help="Which of the server's models; what its endpoints' names begin with.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON summary.")]
+Write = Callable[[Path, "BulkJob"], None]
 
 
-@dataclass
-class Survey:
-    """A first pass over the input, so that a bad record is found before work is done.
+@dataclass(frozen=True)
+class Question:
+    """What is asked about every record.
 
     Parameters
     ----------
-    lengths : list of int
-        Residues of each record.
-    longest : Record, optional
-        The longest record.
+    doing : str
+        What the progress bar says.
+    endpoint : str
+        Whom to ask.
+    outputs : tuple of str
+        What for.
+    about : mapping of str to str
+        What the answers depend on besides endpoint, outputs and policy.
+    inputs : mapping
+        Inputs beside the sequence: a value for all, or what gives that of the record at a position.
     """
 
-    lengths: list[int] = field(default_factory=list)
-    longest: "Record | None" = None
+    doing: str
+    endpoint: str
+    outputs: tuple[str, ...]
+    about: Mapping[str, str] = field(default_factory=dict)
+    inputs: "Inputs" = field(default_factory=dict)
 
-    def residues_to_send(self, limit: int, policy: "SequencePolicy") -> int:
-        """Count the residues that the server will see, overlaps of windows included.
+    def inputs_from(self, first: int) -> "Inputs":
+        """Inputs of the records from position ``first`` on, where counting begins at 0 again."""
 
-        Raises
-        ------
-        SequenceError
-            If a record is too long and the policy refuses that.
-        """
-        from bionemo_ext.sequences import LengthPolicy, windows
-        from bionemo_ext.sequences.policy import refuse_long
+        def later(value: Callable[[int], Any]) -> Callable[[int], Any]:
+            return lambda position: value(first + position)
 
-        if self.longest is not None and policy.long is LengthPolicy.REFUSE:
-            refuse_long(self.longest.sequence, self.longest.name, limit)
-        if policy.long is LengthPolicy.WINDOWS:
-            return sum(end - start for n in self.lengths for start, end in windows(n, limit))
-        return sum(min(length, limit) for length in self.lengths)
+        return {
+            name: later(value) if callable(value) else value for name, value in self.inputs.items()
+        }
 
 
-def make_policy(long: Long, unknown_to_x: bool) -> "SequencePolicy":
-    """Make the policy that the options ask for."""
-    from bionemo_ext.sequences import LengthPolicy, SequencePolicy
+def run(
+    client: "Client",
+    question: Question,
+    source: Source,
+    out: Path,
+    files: Mapping[Path, Write],
+    options: "JobOptions",
+    picture: "Picture | None" = None,
+) -> None:
+    """Ask about every record, keep what is answered, write the files when all is there, report.
 
-    return SequencePolicy(unknown_to_x=unknown_to_x, long=LengthPolicy(long))
-
-
-def survey(fasta: str, policy: "SequencePolicy") -> Survey | None:
-    """Read the whole input once; None for standard input, which can be read once only.
+    Parameters
+    ----------
+    client : Client
+        Whom to ask.
+    question : Question
+        What to ask.
+    source : Source
+        The records.
+    out : Path
+        What the job is called by: its parts lie beside it.
+    files : mapping of Path to callable
+        Each is given a path to write, and the job with all results.
+    options : JobOptions
+        Those of the command line.
+    picture : Picture, optional
+        What to draw, once the files are there.
 
     Raises
     ------
-    FastaError, SequenceError
-        As :func:`bionemo_ext.sequences.read_fasta`.
+    BionemoExtError
+        Bad input, a server that fails, a full disk; the message says what is kept.
     """
-    from bionemo_ext.sequences import read_fasta
+    from bionemo_ext.client.bulk import BulkJob
 
-    if fasta == "-":
-        return None
-    found = Survey()
-    for record in read_fasta(fasta, policy):
-        found.lengths.append(len(record.sequence))
-        if found.longest is None or len(record.sequence) > len(found.longest.sequence):
-            found.longest = record
-    return found
+    tally = Tally(source)
+    residues = source.residues_to_send()
+    if picture:
+        picture.check(source.records)
+    about = _about(client, question, source)
+    with BulkJob(out, about, restart=options.restart) as job, _kept(job, source):
+        for result in job:
+            tally.note(result)
+        tally.begin()
+        with progress(residues, question.doing, done=tally.sent) as advance:
+            results = client.stream(
+                job.remaining(source),
+                question.outputs,
+                question.endpoint,
+                inputs=question.inputs_from(len(job)),
+                policy=source.policy,
+                on_progress=advance,
+            )
+            with closing(results):
+                for result in results:
+                    job.add(result)
+                    tally.note(result)
+        job.flush()
+        tally.end()
+        for file, write in files.items():
+            doing = progress(None, f"writing {file.name}", "", stays=False)
+            with job.place(file) as path, doing:
+                write(path, job)
+        written = [*files, *_write_skipped(job, source), *(picture.draw(job) if picture else ())]
+        job.finish()
+    tally.report(written, options.as_json)
+
+
+def endpoint(client: "Client", name: str) -> str:
+    """Give ``name`` back if the server has such an endpoint.
+
+    Raises
+    ------
+    NotFoundError
+        If it has not; the message names those there are.
+    """
+    there = client.models()
+    if name not in there:
+        raise NotFoundError(
+            f"the server has no endpoint {name!r}; its endpoints are: {', '.join(there) or 'none'}"
+        )
+    return name
+
+
+def _about(client: "Client", question: Question, source: Source) -> dict[str, str]:
+    """What ties parts to a job: as text, because it is shown where it differs."""
+    models = client.models()
+    host = models[models[question.endpoint].host]
+    policy = source.policy
+    return {
+        "version": __version__,
+        "endpoint": question.endpoint,
+        "model": host.parameters.get("digest", ""),
+        "dtype": host.parameters.get("dtype", ""),
+        "outputs": ", ".join(question.outputs),
+        "limit": str(source.limit),
+        "long": policy.long.value,
+        "unknown_to_x": str(policy.unknown_to_x),
+        "skip_bad": str(source.skip_bad),
+        **question.about,
+    }
 
 
 @contextmanager
-def progress(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
-    """Show residues done, their rate and the time left, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
-    from rich.text import Text
+def _kept(job: "BulkJob", source: Source) -> Iterator[None]:
+    """Say how to go on where the job ends early: by a signal, the server or the disk."""
+    again = "the same command goes on from there"
+    if source.fasta == "-":
+        again = "the same command, given the same input, goes on from there"
+    signals: list[int] = []
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed or 0:,.0f} residues/s")
+    def stop(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        raise KeyboardInterrupt
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), Rate(), TimeLeft())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda residues: bar.advance(task, residues)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = f"{len(job):,} records are kept, {again}" if len(job) else "nothing is kept"
+        print(f"bionemo-ext: interrupted; {kept}", file=sys.stderr)
+        raise typer.Exit(128 + signals[0]) from None
+    except (RunError, InputError) as error:
+        if not len(job) or "--restart" in str(error):
+            raise
+        mended = ", once that is mended" if isinstance(error, InputError) else ""
+        raise type(error)(f"{error}; {len(job):,} records are kept, {again}{mended}") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-class Tally:
-    """Counts results on their way to the file."""
-
-    def __init__(self) -> None:
-        self.records = self.residues = self.truncated = self.windowed = 0
-        self.limit = 0
-        self._start = time.monotonic()
-
-    def count(self, results: "Iterable[Result]") -> "Iterator[Result]":
-        """Pass the results on, counted."""
-        for result in results:
-            self.note(result)
-            yield result
-
-    def note(self, result: "Result") -> None:
-        """Count one."""
-        self.records += 1
-        self.residues += len(result.sequence)
-        self.windowed += result.windows > 1
-        if result.truncated:
-            self.truncated += 1
-            self.limit = len(result.sequence)
-
-    def report(self, files: Sequence[Path], as_json: bool) -> None:
-        """Print the summary, and a warning where sequences were truncated."""
-        seconds = time.monotonic() - self._start
-        if self.truncated:
-            print(
-                f"bionemo-ext: warning: {self.truncated:,} of {self.records:,} records were longer "
-                f"than {self.limit:,} residues and only their beginning was used "
-                "(--long windows uses all, --long refuse stops)",
-                file=sys.stderr,
-            )
-        rate = self.residues / seconds
-        if as_json:
-            summary = {
-                "out": str(files[0]) if len(files) == 1 else [str(file) for file in files],
-                "records": self.records,
-                "residues": self.residues,
-                "truncated": self.truncated,
-                "windowed": self.windowed,
-                "seconds": round(seconds, 3),
-                "residues_per_s": round(rate, 1),
-            }
-            typer.echo(json.dumps(summary))
-        else:
-            names = ", ".join(map(str, files))
-            typer.echo(
-                f"wrote {names}: {self.records:,} records, {self.residues:,} residues in "
-                f"{seconds:.1f} s ({rate:,.0f} residues/s)"
-            )
+def _write_skipped(job: "BulkJob", source: Source) -> list[Path]:
+    if not source.skip_bad:
+        return []
+    file = job.out.with_suffix(".skipped.tsv")
+    with job.place(file) as path:
+        rows = (f"{name}\t{' '.join(reason.split())}\n" for name, reason in source.skipped)
+        path.write_text("name\treason\n" + "".join(rows))
+    return [file]

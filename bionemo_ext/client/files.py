@@ -1,7 +1,8 @@
-"""Write results to files, whole or not at all."""
+"""Write embeddings to files, whole or not at all."""
 
+import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,13 +10,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bionemo_ext.client.npz import NpzFile
 from bionemo_ext.client.results import Result
 from bionemo_ext.contract import RESIDUES
-from bionemo_ext.errors import InputError
+from bionemo_ext.errors import InputError, RunError
 
-EMBEDDING_SUFFIXES = (".npz", ".h5", ".parquet")
-# Records that are written at once by the formats that can append.
+EMBEDDING_SUFFIXES = (".npz", ".h5", ".parquet", ".tsv")
+# What is written at once by the formats that can append: records, and bytes of their arrays.
 _GROUP = 256
+_GROUP_BYTES = 16 << 20
+# Nothing is wrong with what was asked for; the place is too small, or broken.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def check_out(path: Path, suffixes: Iterable[str]) -> None:
@@ -36,62 +41,83 @@ def check_out(path: Path, suffixes: Iterable[str]) -> None:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary neighbour to write, which takes the place of ``path`` at the end.
+def cannot_be_written(path: Path) -> Iterator[None]:
+    """Tell in a sentence that ``path`` cannot be written.
 
     Raises
     ------
+    RunError
+        If there is no room for it.
     InputError
-        If it cannot be written.
+        If the place is wrong: a folder that is missing or may not be written to.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        yield partial
-        partial.replace(path)
+        yield
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+        kind = RunError if error.errno in _NO_ROOM else InputError
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise kind(f"{path} cannot be written: {reason}") from None
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a temporary neighbour to write, which takes the place of ``path`` at the end.
+
+    Errors are those of :func:`cannot_be_written`.
+    """
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        with cannot_be_written(path):
+            yield partial
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-class _Sink(Protocol):
-    def add(self, group: list[Result]) -> None: ...
+def write_embeddings(path: Path, results: Collection[Result], pooling: str) -> None:
+    """Write embeddings in the format of the suffix; ``docs/client.md`` has the layout.
 
-    def close(self) -> None: ...
-
-
-def write_embeddings(path: Path, results: Iterable[Result], pooling: str) -> None:
-    """Write embeddings as npz, HDF5 or Parquet by the suffix; ``docs/client.md`` has the layout.
-
-    HDF5 and Parquet are written as results come, npz is held in memory until the end.
+    A few megabytes of arrays are in memory at a time.
 
     Parameters
     ----------
     path : Path
         The file; it is replaced.
-    results : iterable of Result
-        With the output ``pooling``, and ``residues`` where these are to be written too.
+    results : collection of Result
+        With the output ``pooling``, and ``residues`` where these are to be written too. Gone
+        through once for each array of an npz, and once for the other formats.
     pooling : str
         Name of the pooled output.
+
+    Raises
+    ------
+    RunError, InputError
+        If it cannot be written.
     """
-    kinds: dict[str, Callable[[Path, str], _Sink]] = {
-        ".npz": _Npz,
-        ".h5": _Hdf5,
-        ".parquet": _Parquet,
-    }
     with whole(path) as partial:
-        sink = kinds[path.suffix.lower()](partial, pooling)
+        if path.suffix.lower() == ".npz":
+            _write_npz(partial, results, pooling)
+            return
+        sink = _SINKS[path.suffix.lower()](partial, pooling)
         try:
-            group: list[Result] = []
-            for result in results:
-                group.append(result)
-                if len(group) == _GROUP:
-                    sink.add(group)
-                    group = []
-            if group:
+            for group in grouped(results):
                 sink.add(group)
         finally:
             sink.close()
+
+
+def grouped(results: Iterable[Result]) -> Iterator[list[Result]]:
+    """Yield results in groups that are small enough to be held in memory."""
+    group: list[Result] = []
+    held = 0
+    for result in results:
+        group.append(result)
+        held += sum(array.nbytes for array in result.values.values())
+        if len(group) == _GROUP or held >= _GROUP_BYTES:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
 
 
 def _columns(group: list[Result], pooling: str) -> dict[str, NDArray[Any]]:
@@ -111,25 +137,45 @@ def _offsets(embedded: NDArray[Any]) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(embedded, dtype=np.int64)))
 
 
-class _Npz:
+class _Sink(Protocol):
+    def add(self, group: list[Result]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _write_npz(path: Path, results: Collection[Result], pooling: str) -> None:
+    names, counts, outputs = [], [], {}
+    for result in results:
+        names.append(result.name)
+        counts.append((result.length, len(result.sequence), result.windows))
+        outputs = {output: array.shape[-1] for output, array in result.values.items()}
+    lengths, embedded, windows = np.array(counts, dtype=np.int32).T
+    with NpzFile(path) as file:
+        file.add("pooling", np.array(pooling))
+        file.add("names", np.array(names))
+        for name, column in (("lengths", lengths), ("embedded", embedded), ("windows", windows)):
+            file.add(name, column)
+        shape = (len(names), outputs[pooling])
+        file.stream("embeddings", shape, np.float32, (r.values[pooling] for r in results))
+        if RESIDUES in outputs:
+            shape = (int(embedded.sum(dtype=np.int64)), outputs[RESIDUES])
+            file.stream("residues", shape, np.float32, (r.values[RESIDUES] for r in results))
+            file.add("offsets", _offsets(embedded))
+
+
+class _Tsv:
     def __init__(self, path: Path, pooling: str) -> None:
-        self._path, self._pooling = path, pooling
-        self._groups: list[dict[str, NDArray[Any]]] = []
+        self._file = path.open("w")
+        self._pooling = pooling
 
     def add(self, group: list[Result]) -> None:
-        self._groups.append(_columns(group, self._pooling))
+        for result in group:
+            # Nine digits are as much as FP32 has: they give the same number back.
+            numbers = " ".join(f"{value:.9g}" for value in result.values[self._pooling].tolist())
+            self._file.write(f"{result.name}\t{numbers}\n")
 
     def close(self) -> None:
-        if not self._groups:
-            return
-        arrays = {
-            name: np.concatenate([columns[name] for columns in self._groups])
-            for name in self._groups[0]
-        }
-        if "residues" in arrays:
-            arrays["offsets"] = _offsets(arrays["embedded"])
-        with self._path.open("wb") as file:
-            np.savez(file, pooling=np.array(self._pooling), **arrays)
+        self._file.close()
 
 
 class _Hdf5:
@@ -197,3 +243,10 @@ class _Parquet:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+_SINKS: dict[str, Callable[[Path, str], _Sink]] = {
+    ".h5": _Hdf5,
+    ".parquet": _Parquet,
+    ".tsv": _Tsv,
+}

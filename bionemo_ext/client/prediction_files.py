@@ -1,25 +1,56 @@
-"""Write predictions as JSON, CSV or Parquet."""
+"""Write predictions as JSON, CSV, Parquet, or FASTA of class letters."""
 
-import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from bionemo_ext.client.files import whole
-from bionemo_ext.client.results import Prediction
+from bionemo_ext.client.results import Prediction, Result
+from bionemo_ext.client.tables import decimals, table_file
 from bionemo_ext.contract import Kind, Level, TaskInfo
+from bionemo_ext.errors import InputError
 
-PREDICTION_SUFFIXES = (".json", ".csv", ".parquet")
-# Digits kept in text: well below FP32's own error, and readable.
-_DIGITS = 6
-# Records in a row group.
-_GROUP = 256
+PREDICTION_SUFFIXES = (".json", ".csv", ".parquet", ".fasta")
 
-Write = Callable[[Prediction], None]
+Write = Callable[[Prediction], object]
+
+
+def check_task(path: Path, task: TaskInfo) -> None:
+    """Refuse early a task that the format of ``path`` cannot hold.
+
+    Raises
+    ------
+    InputError
+        If a FASTA is to hold anything but one class of one letter a residue.
+    """
+    letters = task.level is Level.RESIDUE and task.kind is Kind.CLASSIFICATION
+    if path.suffix.lower() == ".fasta" and not (letters and all(len(c) == 1 for c in task.classes)):
+        raise InputError(
+            f"{path} holds one letter a residue, and {task.name!r} does not predict one class of "
+            "one letter for each residue: .json, .csv and .parquet hold it"
+        )
+
+
+def write_predictions(path: Path, results: Iterable[Result], task: TaskInfo, output: str) -> None:
+    """Write the predictions of one task that are among the outputs of results.
+
+    Parameters
+    ----------
+    path : Path
+        As for :func:`prediction_file`.
+    results : iterable of Result
+        What the server answered.
+    task : TaskInfo
+        What was predicted.
+    output : str
+        Name of the task's output in the results.
+    """
+    with prediction_file(path, task) as write:
+        for result in results:
+            write(Prediction(result.name, result.sequence, task, result.values[output]))
 
 
 @contextmanager
@@ -38,40 +69,39 @@ def prediction_file(path: Path, task: TaskInfo) -> Iterator[Write]:
     callable
         Takes one prediction; so several files grow beside each other.
     """
-    kinds = {".json": _json_file, ".csv": _csv_file, ".parquet": _parquet_file}
+    kinds = {
+        ".json": _json_file,
+        ".csv": _table,
+        ".parquet": _table,
+        ".fasta": _fasta_file,
+    }
     with whole(path) as partial, kinds[path.suffix.lower()](partial, task) as write:
         yield write
 
 
-def rows(prediction: Prediction) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table: one for the protein, or one a residue."""
-    task = prediction.task
+def columns(prediction: Prediction) -> dict[str, list[Any]]:
+    """Give the columns of a table: one row for the protein, or one a residue."""
+    task, sequence = prediction.task, prediction.sequence
+    found: dict[str, list[Any]] = {}
     if task.level is Level.SEQUENCE:
-        keys: list[dict[str, Any]] = [
-            {"name": prediction.name, "residues": len(prediction.sequence)}
-        ]
-        values = [prediction.values]
+        found = {"name": [prediction.name], "residues": [len(sequence)]}
+        numbers = decimals(prediction.values[:, None])
     else:
-        keys = [
-            {"name": prediction.name, "position": position, "residue": residue}
-            for position, residue in enumerate(prediction.sequence, start=1)
-        ]
-        values = list(prediction.values)
-    labels = prediction.labels
-    for index, (key, row) in enumerate(zip(keys, values, strict=True)):
-        numbers = [round(float(value), _DIGITS) for value in row]
-        if task.kind is Kind.REGRESSION:
-            yield {**key, "value": numbers[0]}
-        else:
-            named = {f"p_{name}": p for name, p in zip(task.classes, numbers, strict=True)}
-            yield {**key, "label": labels[index], **named}
+        found["name"] = [prediction.name] * len(sequence)
+        found["position"] = list(range(1, len(sequence) + 1))
+        found["residue"] = list(sequence)
+        numbers = decimals(prediction.values.T)
+    if task.kind is Kind.REGRESSION:
+        return {**found, "value": numbers[0]}
+    named = {f"p_{name}": values for name, values in zip(task.classes, numbers, strict=True)}
+    return {**found, "label": prediction.labels, **named}
 
 
 def entry(prediction: Prediction) -> dict[str, Any]:
     """Describe one record for JSON: labels and probabilities, or values."""
     task = prediction.task
     found: dict[str, Any] = {"name": prediction.name, "sequence": prediction.sequence}
-    numbers = prediction.values.astype(float).round(_DIGITS).tolist()
+    numbers = decimals(prediction.values)
     one = task.level is Level.SEQUENCE
     if task.kind is Kind.REGRESSION:
         found["value" if one else "values"] = numbers[0] if one else [value for (value,) in numbers]
@@ -96,45 +126,21 @@ def _json_file(path: Path, task: TaskInfo) -> Iterator[Write]:
 
 
 @contextmanager
-def _csv_file(path: Path, task: TaskInfo) -> Iterator[Write]:
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, _columns(task))
-        table.writeheader()
-        yield lambda prediction: table.writerows(rows(prediction))
+def _table(path: Path, task: TaskInfo) -> Iterator[Write]:
+    types: dict[str, type] = {"name": str}
+    types |= (
+        {"residues": int} if task.level is Level.SEQUENCE else {"position": int, "residue": str}
+    )
+    if task.kind is Kind.REGRESSION:
+        types["value"] = float
+    else:
+        types |= {"label": str, **{f"p_{name}": float for name in task.classes}}
+    with table_file(path, types, {"task": asdict(task)}) as write:
+        yield lambda prediction: write(columns(prediction))
 
 
 @contextmanager
-def _parquet_file(path: Path, task: TaskInfo) -> Iterator[Write]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = {"residues": pa.int64(), "position": pa.int64()}
-    types |= dict.fromkeys(("name", "residue", "label"), pa.string())
-    schema = pa.schema(
-        [(name, types.get(name, pa.float64())) for name in _columns(task)],
-        {"task": json.dumps(asdict(task))},
-    )
-    group: list[Prediction] = []
-    with pq.ParquetWriter(path, schema) as file:
-
-        def flush() -> None:
-            table = list(chain.from_iterable(map(rows, group)))
-            file.write_table(pa.Table.from_pylist(table, schema=schema))
-            group.clear()
-
-        def write(prediction: Prediction) -> None:
-            group.append(prediction)
-            if len(group) == _GROUP:
-                flush()
-
-        yield write
-        if group:
-            flush()
-
-
-def _columns(task: TaskInfo) -> list[str]:
-    """Names of a table's columns, those of :func:`rows`."""
-    keys = ["name", "residues"] if task.level is Level.SEQUENCE else ["name", "position", "residue"]
-    if task.kind is Kind.REGRESSION:
-        return [*keys, "value"]
-    return [*keys, "label", *(f"p_{name}" for name in task.classes)]
+def _fasta_file(path: Path, task: TaskInfo) -> Iterator[Write]:
+    check_task(path, task)
+    with path.open("w") as file:
+        yield lambda prediction: file.write(f">{prediction.name}\n{''.join(prediction.labels)}\n")

@@ -3,7 +3,7 @@
 import io
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from dnaio import FastaReader
 from dnaio.exceptions import FileFormatError
 from xopen import xopen
 
-from bionemo_ext.errors import FastaError, SequenceError
+from bionemo_ext.errors import FastaError, InputError, SequenceError
 from bionemo_ext.sequences.policy import SequencePolicy, clean_sequence
 
 _BUFFER = 128 * 1024
@@ -43,6 +43,7 @@ def read_fasta(
     policy: SequencePolicy | None = None,
     *,
     unique: bool = True,
+    on_bad: Callable[[str, InputError], None] | None = None,
 ) -> Iterator[Record]:
     """Read records one at a time, their sequences cleaned by ``policy``.
 
@@ -57,6 +58,9 @@ def read_fasta(
         See :func:`bionemo_ext.sequences.policy.clean_sequence`; the length is not looked at.
     unique : bool
         Refuse a name that was seen before.
+    on_bad : callable, optional
+        Takes the name of a record that cannot be used, and why; the others are yielded. Without it
+        the first such record raises.
 
     Yields
     ------
@@ -76,16 +80,17 @@ def read_fasta(
         with _open(source, label) as stream:
             for count, entry in enumerate(FastaReader(stream, sequence_class=_Entry), start=1):
                 name = entry.name.split(maxsplit=1)[0] if entry.name.strip() else ""
-                if not name:
-                    raise FastaError(f"{label}: record {count} has no name after '>'")
-                if unique and hash(name) in seen:
-                    raise FastaError(
-                        f"{label}: the name {name!r} stands twice (second time at record {count}); "
-                        "names must differ, because results are found by name"
-                    )
+                try:
+                    _check_name(name, count, hash(name) in seen, label)
+                    record = Record(name, clean_sequence(entry.sequence, name, policy), entry.name)
+                except (FastaError, SequenceError) as error:
+                    if on_bad is None:
+                        raise
+                    on_bad(name, error)
+                    continue
                 if unique:
                     seen.add(hash(name))
-                yield Record(name, clean_sequence(entry.sequence, name, policy), entry.name)
+                yield record
     except SequenceError as error:
         raise SequenceError(f"{label}: {error}") from None
     except FileFormatError as error:
@@ -97,6 +102,16 @@ def read_fasta(
         raise FastaError(f"{label} cannot be read: {error}") from None
     if count == 0:
         raise FastaError(f"{label} has no records")
+
+
+def _check_name(name: str, count: int, seen: bool, label: str) -> None:
+    if not name:
+        raise FastaError(f"{label}: record {count} has no name after '>'")
+    if seen:
+        raise FastaError(
+            f"{label}: the name {name!r} stands twice (second time at record {count}); "
+            "names must differ, because results are found by name"
+        )
 
 
 class _Entry(NamedTuple):

@@ -2,7 +2,11 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -11,7 +15,8 @@ import pytest
 
 from bionemo_ext.client import Prediction, Result
 from bionemo_ext.client.files import check_out, write_embeddings
-from bionemo_ext.client.prediction_files import prediction_file
+from bionemo_ext.client.npz import NpzFile
+from bionemo_ext.client.prediction_files import check_task, prediction_file
 from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.errors import InputError
 
@@ -66,23 +71,36 @@ def read(path):
     return names, data["embeddings"][:], data["lengths"][:].tolist(), rows
 
 
+def test_text_gives_the_same_numbers_back(tmp_path):
+    wanted = results(300, residues=False)
+    write_embeddings(tmp_path / "x.tsv", wanted, "mean")
+    for line, result in zip((tmp_path / "x.tsv").read_text().splitlines(), wanted, strict=True):
+        name, numbers = line.split("\t")
+        assert name == result.name
+        np.testing.assert_array_equal(np.float32(numbers.split(" ")), result.values["mean"])
+
+
 def test_without_residues_there_are_none(tmp_path):
     write_embeddings(tmp_path / "x.npz", results(3, residues=False), "mean")
     assert "residues" not in np.load(tmp_path / "x.npz")
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".h5", ".parquet"])
-def test_a_failure_on_the_way_leaves_the_old_file(tmp_path, suffix):
-    path = tmp_path / f"x{suffix}"
-    write_embeddings(path, results(2), "mean")
-    before = path.read_bytes()
+class Broken:
+    """Results of which the last ones cannot be read."""
 
-    def broken():
+    def __iter__(self):
         yield from results(300)
         raise InputError("the server went away")
 
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".parquet", ".tsv"])
+def test_a_failure_on_the_way_leaves_the_old_file(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    write_embeddings(path, results(2, residues=suffix != ".tsv"), "mean")
+    before = path.read_bytes()
+
     with pytest.raises(InputError, match="went away"):
-        write_embeddings(path, broken(), "mean")
+        write_embeddings(path, Broken(), "mean")
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
@@ -95,6 +113,53 @@ def test_a_file_that_cannot_be_written_is_refused_early(tmp_path, name, reason):
     (tmp_path / "d.npz").mkdir()
     with pytest.raises(InputError, match=reason):
         check_out(tmp_path / name, (".npz",))
+
+
+def test_an_array_written_in_pieces_must_have_its_shape(tmp_path):
+    pieces = [np.ones((2, 3)), np.zeros((1, 3))]
+    with NpzFile(tmp_path / "x.npz") as file:
+        file.stream("whole", (3, 3), np.float32, pieces)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["whole"], np.concatenate(pieces))
+    with (
+        pytest.raises(ValueError, match=r"'x' of shape \(4, 3\) has -3 values"),
+        NpzFile(tmp_path / "y.npz") as file,
+    ):
+        file.stream("x", (4, 3), np.float32, pieces)
+
+
+# 100 proteins of 1,000 residues, 128 MB in all, of which one at a time exists.
+LARGE = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from bionemo_ext.client import Result
+from bionemo_ext.client.files import write_embeddings
+class Results:
+    def __len__(self):
+        return 100
+    def __iter__(self):
+        for i in range(100):
+            rows = np.random.default_rng(i).random((1000, 320), dtype=np.float32)
+            yield Result(str(i), "M" * 1000, 1000, 1, {"mean": rows[0], "residues": rows})
+path = Path(sys.argv[1])
+write_embeddings(path.with_name("small" + path.suffix), list(Results())[:1], "mean")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+write_embeddings(path, Results(), "mean")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".parquet"])
+def test_a_large_file_is_written_in_little_memory(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE, path],
+        capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert path.stat().st_size > 100_000_000
+    assert int(done.stdout) < 64 * 1024, "KiB more than before"
 
 
 CLASSES = TaskInfo("fold", Level.RESIDUE, Kind.CLASSIFICATION, ("C", "E", "H"))
@@ -142,6 +207,21 @@ def test_predictions_agree_in_all_formats(tmp_path, task):
         named = [";".join(np.array(task.classes)[row >= 0.5]) for row in values]
         assert [row["label"] for row in from_csv] == named
         assert {"", "metal;small"} < set(named)
+
+
+def test_classes_of_residues_as_fasta(tmp_path):
+    wanted = predictions(CLASSES)
+    with prediction_file(tmp_path / "x.fasta", CLASSES) as write:
+        for prediction in wanted:
+            write(prediction)
+    letters = ["".join(prediction.labels) for prediction in wanted]
+    assert (tmp_path / "x.fasta").read_text() == f">a\n{letters[0]}\n>b\n{letters[1]}\n"
+
+
+@pytest.mark.parametrize("task", [PLACE, HEAT, SITES], ids=lambda task: task.name)
+def test_fasta_holds_one_letter_a_residue_only(tmp_path, task):
+    with pytest.raises(InputError, match=f"{task.name!r} does not predict one class of one letter"):
+        check_task(tmp_path / "x.fasta", task)
 
 
 def test_a_file_of_predictions_is_whole_or_as_it_was(tmp_path):

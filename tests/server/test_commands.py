@@ -4,9 +4,11 @@ import gzip
 import json
 import socket
 
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tritonclient.grpc as triton
 
 from bionemo_ext.sequences import LengthPolicy, SequencePolicy
 
@@ -18,6 +20,18 @@ LONG = "".join(np.random.default_rng(0).choice(list("ACDEFGHIKLMNPQRSTVWY"), 20_
 
 def fasta(proteins) -> str:
     return "".join(f">{name} described\n{sequence}\n" for name, sequence in proteins.items())
+
+
+@pytest.fixture
+def sequences_asked(client, server):
+    """Count the sequences that the encoder's endpoint has answered, by the server's statistics."""
+
+    def count():
+        with triton.InferenceServerClient(server.url.removeprefix("grpc://")) as connection:
+            stats = connection.get_inference_statistics(client.host).model_stats[0]
+            return stats.inference_count
+
+    return count
 
 
 @pytest.fixture
@@ -122,13 +136,57 @@ def test_bad_files_are_one_sentence(refusal, server, tmp_path, case):
     assert not list(tmp_path.glob("*x.h5*"))
 
 
-def test_a_bad_record_late_in_a_stream_leaves_no_file(refusal, server, tmp_path):
-    text = fasta({f"p{i}": "MKTV" * 50 for i in range(700)}) + ">bad\nMK1T\n"
+def test_a_bad_record_late_in_a_stream_keeps_what_came_before(
+    command, refusal, server, tmp_path, sequences_asked
+):
+    proteins = {f"p{i}": "MKTV" * 50 for i in range(700)}
     out = tmp_path / "x.h5"
-    code, sentence = refusal("embed", "-", "--url", server.url, "--out", out, stdin=text)
+    words = ("embed", "-", "--url", server.url, "--out", out)
+    code, sentence = refusal(*words, stdin=fasta(proteins) + ">bad\nMK1T\n")
     assert code == 2
     assert "record 'bad' has '1' at position 3" in sentence
-    assert not list(tmp_path.iterdir())
+    assert sentence.endswith(
+        "records are kept, the same command, given the same input, goes on from there, once that "
+        "is mended"
+    )
+    kept = int(sentence.split("; ")[1].split()[0])
+    assert 0 < kept < 700
+    assert not out.exists()
+
+    before = sequences_asked()
+    done = command(*words, "--json", stdin=fasta(proteins) + ">bad\nMKT\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["resumed"] == kept
+    assert sequences_asked() - before == 701 - kept
+    with h5py.File(out) as file:
+        assert file["names"].asstr()[:].tolist() == [*proteins, "bad"]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+
+
+def test_bad_records_are_left_out_when_asked(command, refusal, client, server, tmp_path):
+    path, out = tmp_path / "x.fasta", tmp_path / "x.npz"
+    path.write_text(">a\nMKT\n>bad\nMK1T\n>a\nMKV\n>hollow\n\n>b\nMKTV\n")
+    words = ("embed", path, "--url", server.url, "--out", out)
+    done = command(*words, "--skip-bad", "--json")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "bionemo-ext: warning: 3 were left out; the .skipped.tsv file names them\n"
+    )
+    summary = json.loads(done.stdout)
+    assert (summary["records"], summary["skipped"]) == (2, 3)
+    data = np.load(out)
+    assert data["names"].tolist() == ["a", "b"]
+    np.testing.assert_allclose(data["embeddings"], client.embed(["MKT", "MKTV"]), rtol=0, atol=1e-5)
+    header, *rows = (tmp_path / "x.skipped.tsv").read_text().splitlines()
+    assert header == "name\treason"
+    assert [row.split("\t")[0] for row in rows] == ["bad", "a", "hollow"]
+    assert "'1' at position 3" in rows[0]
+    assert "stands twice" in rows[1]
+
+    path.write_text(">bad\nMK1T\n")
+    code, sentence = refusal(*words, "--skip-bad")
+    assert code == 2
+    assert sentence.startswith("none of 1 records can be used; the first, 'bad': record 'bad' has")
 
 
 def test_unknown_letters_become_x_when_asked(command, client, server, tmp_path):
@@ -150,12 +208,12 @@ def test_an_unknown_task_tells_which_there_are(refusal, server, proteins, tmp_pa
 def test_a_format_that_is_not_known(refusal, server, proteins, tmp_path):
     code, sentence = refusal("embed", proteins, "--url", server.url, "--out", tmp_path / "x.xls")
     assert code == 2
-    assert "ends in none of .npz, .h5, .parquet" in sentence
+    assert "ends in none of .npz, .h5, .parquet, .tsv" in sentence
 
 
 def test_wrong_addresses_are_one_sentence(refusal, server, proteins, tmp_path):
     out = ("--out", tmp_path / "x.npz")
-    code, sentence = refusal("embed", proteins, "--url", "http://127.0.0.1:8000", *out)
+    code, sentence = refusal("embed", proteins, "--url", "ftp://127.0.0.1:8000", *out)
     assert code == 2
     assert "looks like grpc://127.0.0.1:8001" in sentence
 

@@ -1,0 +1,89 @@
+"""Lists of variants as users write them: on the command line, or as a table."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bionemo_ext.errors import DataError
+
+
+@dataclass(frozen=True)
+class Mutants:
+    """Variants that are to be scored.
+
+    Parameters
+    ----------
+    by_name : mapping of str to list of str
+        Variants such as ``A24G`` or ``A24G:L30P`` by the name of their protein; those under None
+        are of every protein.
+    """
+
+    by_name: Mapping[str | None, Sequence[str]]
+
+    def of(self, name: str) -> list[str]:
+        """Variants of the protein called ``name``, in the order of the list."""
+        return [*self.by_name.get(None, ()), *self.by_name.get(name, ())]
+
+    def others(self, names: set[str]) -> list[str]:
+        """Name the proteins that have variants and are not among ``names``."""
+        return [name for name in self.by_name if name is not None and name not in names]
+
+    @property
+    def digest(self) -> str:
+        """Tells lists apart."""
+        text = json.dumps([[name, list(mutants)] for name, mutants in self.by_name.items()])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_mutants(text: str) -> Mutants:
+    """Read variants.
+
+    Parameters
+    ----------
+    text : str
+        Variants separated by commas; or a CSV file with the column ``mutant`` (as ProteinGym's
+        have), and ``name`` where it has those of several proteins.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, has no such column or a row without a mutant, or there are none.
+    """
+    path = Path(text)
+    if path.suffix.lower() != ".csv":
+        variants = [variant.strip() for variant in text.split(",")]
+        if not all(variants):
+            raise DataError(f"{text!r} has an empty place; variants look like A24G,A24G:L30P")
+        return Mutants({None: variants})
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    found: dict[str | None, list[str]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for name, variant in _rows(file, path):
+                found.setdefault(name, []).append(variant)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    if not found:
+        raise DataError(f"{path} has no rows")
+    return Mutants(found)
+
+
+def _rows(file: Iterator[str], path: Path) -> Iterator[tuple[str | None, str]]:
+    table = csv.DictReader(file)
+    columns = table.fieldnames or []
+    if "mutant" not in columns:
+        raise DataError(
+            f"{path} has no column 'mutant'; its columns are: {', '.join(columns) or 'none'}"
+        )
+    for row in table:
+        variant = (row["mutant"] or "").strip()
+        if not variant or "," in variant:
+            raise DataError(
+                f"{path}: line {table.line_num} has the mutant {variant!r}; one looks like A24G or "
+                "A24G:L30P"
+            )
+        yield (row["name"] or "").strip() if "name" in columns else None, variant
