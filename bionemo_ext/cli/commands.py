@@ -13,6 +13,7 @@ from bionemo_ext.cli.finetune import finetune
 from bionemo_ext.cli.flip import app as flip
 from bionemo_ext.cli.flip_benchmark import benchmark
 from bionemo_ext.cli.fold import fold
+from bionemo_ext.cli.gateway import gateway
 from bionemo_ext.cli.launch import launch
 from bionemo_ext.cli.plan import plan
 from bionemo_ext.cli.predict import predict
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
     app.command()(convert)
     app.command()(card)
     app.command()(serve)
+    app.command()(gateway)
     app.command()(embed)
     app.command()(predict)
     app.command()(scan)

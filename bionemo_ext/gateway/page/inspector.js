@@ -1,0 +1,109 @@
+// Everything about the residue that is chosen.
+
+import { ROWS, groupOf, nameOf, signed } from "./amino.js";
+import { classColours } from "./palette.js";
+import { className, label } from "./tracks.js";
+
+/** An element with properties and children; style is set by script, which the policy allows. */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+export class Inspector {
+  constructor(element, protein) {
+    Object.assign(this, { element, protein });
+    protein.view.addEventListener("mark", () => this.later());
+    this.later();
+  }
+
+  later() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.draw();
+    });
+  }
+
+  draw() {
+    const { view, sequence, tasks, scan, map } = this.protein;
+    const residue = view.selected ?? view.hovered;
+    this.element.classList.toggle("chosen", view.selected !== null);
+    if (residue === null) {
+      this.element.replaceChildren(
+        make("h3", { textContent: "Residue" }),
+        make("p", { className: "soft", textContent: "Point at a residue to read its values. Click to keep it; it is marked in every view." }),
+        make("p", { className: "soft", textContent: "With the keyboard: Tab to a chart, arrows to move, + and − to zoom, Escape to let go." }),
+      );
+      return;
+    }
+    const letter = sequence[residue];
+    this.element.replaceChildren(
+      make("h3", { className: "residue" }, make("span", { className: "letter", textContent: letter }),
+        make("span", { textContent: `${nameOf(letter)} ${residue + 1}` }),
+        make("span", { className: "soft", textContent: groupOf(letter) }), this.close()),
+      ...tasks.map((task) => this.task(task, task.values[residue])),
+      ...(scan ? [this.mutations(scan, residue)] : []),
+      ...(map ? [this.contacts(map, residue)] : []),
+    );
+  }
+
+  close() {
+    const button = make("button", { type: "button", className: "close", textContent: "×" });
+    button.setAttribute("aria-label", "Let go of the residue");
+    button.addEventListener("click", () => this.protein.view.select(null));
+    return button;
+  }
+
+  task(task, row) {
+    return make("section", {}, make("h4", { textContent: label(task) }), valueBars(task, row));
+  }
+
+  mutations(scan, residue) {
+    const effects = [...ROWS]
+      .filter((letter) => letter !== scan.sequence[residue])
+      .map((letter) => [letter, scan.effects[residue][scan.amino_acids.indexOf(letter)]])
+      .sort((a, b) => b[1] - a[1]);
+    const chips = (some) => make("p", { className: "chips" }, ...some.map(([letter, value]) =>
+      this.chip(`${letter} ${signed(value)}`, { row: ROWS.indexOf(letter) },
+        `${nameOf(letter)}, effect ${signed(value)}`)));
+    return make("section", {}, make("h4", { textContent: "substitutions, likeliest first" }),
+      chips(effects.slice(0, 4)), make("h4", { textContent: "least likely" }),
+      chips(effects.slice(-4).reverse()));
+  }
+
+  contacts(map, residue) {
+    return make("section", {}, make("h4", { textContent: "contacts, 6 or more residues apart" }),
+      make("p", { className: "chips" }, ...map.partners(residue).map(([partner, p]) =>
+        this.chip(`${this.protein.sequence[partner]}${partner + 1} ${p.toFixed(2)}`, { partner },
+          `${nameOf(this.protein.sequence[partner])} ${partner + 1}, probability ${p.toFixed(2)}`))));
+  }
+
+  chip(text, more, spoken) {
+    const button = make("button", { type: "button", textContent: text });
+    button.setAttribute("aria-label", spoken);
+    button.addEventListener("click", () => {
+      const { view } = this.protein;
+      view.select(view.selected ?? view.hovered, more);
+    });
+    return button;
+  }
+}
+
+/** Probabilities as bars, or the number of a regression. */
+export function valueBars(task, row) {
+  if (task.kind === "regression") {
+    return make("p", { className: "number", textContent: signed(row[0]) });
+  }
+  const colours = classColours(task.classes);
+  const best = Math.max(...row);
+  return make("ul", { className: task.classes.length > 6 ? "bars many" : "bars" }, ...task.classes.map((_, i) => {
+    const bar = make("span", { className: "bar" });
+    bar.style.width = `${100 * row[i]}%`;
+    bar.style.background = colours[i];
+    return make("li", { className: row[i] === best ? "best" : "" },
+      make("span", { textContent: className(task, i) }),
+      make("span", { className: "rail" }, bar),
+      make("span", { textContent: row[i].toFixed(2) }));
+  }));
+}
