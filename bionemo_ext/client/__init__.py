@@ -1,5 +1,8 @@
 """Ask a running server for embeddings and predictions (no torch, no NeMo)."""
 
+from bionemo_ext.client import quiet  # noqa: F401 (before gRPC is imported)
+
+# isort: split
 from bionemo_ext.client.access import Tls
 from bionemo_ext.client.async_client import AsyncClient
 from bionemo_ext.client.client import Client

@@ -1,5 +1,6 @@
 """How a client shows who it is, and whom it believes: certificates, a token, headers."""
 
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ class Tls:
     Raises
     ------
     InputError
-        If a file cannot be read or is no PEM, or only one of ``cert`` and ``key`` is given.
+        If a file cannot be read or used, or only one of ``cert`` and ``key`` is given.
     """
 
     ca: str | Path | None = None
@@ -42,6 +43,15 @@ class Tls:
             )
         for path in (self.ca, self.cert, self.key):
             read_pem(path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            if self.ca is not None:
+                context.load_verify_locations(self.ca)
+            if self.cert is not None:
+                context.load_cert_chain(self.cert, self.key)
+        except ssl.SSLError as error:
+            files = ", ".join(str(path) for path in (self.ca, self.cert, self.key) if path)
+            raise InputError(f"{files} cannot be used: {error.reason or error}") from None
 
 
 @dataclass(frozen=True)

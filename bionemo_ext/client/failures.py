@@ -45,7 +45,6 @@ _TOO_LATE = re.compile(r"waited too long|timeout expired", re.IGNORECASE)
 _CLOSED = re.compile(r"restricted|not allowed", re.IGNORECASE)
 _DEAD_WORKER = re.compile(r"stub process", re.IGNORECASE)
 _NOT_READY = re.compile(r"not ready|no available versions|unknown model", re.IGNORECASE)
-_HANDSHAKE = re.compile(r"handshake|certificate|ssl|tls", re.IGNORECASE)
 
 
 @dataclass
@@ -109,21 +108,6 @@ def judge(kind: type[BionemoExtError], message: str, *, known: bool) -> Failure:
     if kind is ServerError and _DEAD_WORKER.search(detail):
         return Failure(kind, detail, retry=True, lost=True)
     return Failure(kind, detail)
-
-
-def unreachable(message: str) -> Failure:
-    """Say that no server was reached: a connection that failed or ended, or a handshake that did.
-
-    A certificate does not mend while one waits, so that a handshake is not tried again.
-    """
-    detail = one_line(message)
-    return Failure(
-        UnavailableError,
-        detail,
-        retry=not _HANDSHAKE.search(detail),
-        lost=True,
-        answered=False,
-    )
 
 
 def one_line(message: str) -> str:

@@ -11,7 +11,8 @@ from tritonclient.utils import InferenceServerException
 
 from bionemo_ext.client.access import Access, read_pem
 from bionemo_ext.client.address import Address
-from bionemo_ext.client.failures import Failure, grpc_class, judge, unreachable
+from bionemo_ext.client.failures import Failure, grpc_class, judge
+from bionemo_ext.client.reasons import unreachable
 from bionemo_ext.client.transport import Arrays, Inputs, triton_type
 from bionemo_ext.contract import Endpoint, from_message
 from bionemo_ext.errors import UnavailableError
@@ -59,6 +60,7 @@ class GrpcTransport:
         self._address, self._access, self._known = address, access, known
         self._target = replace(address, host=ip).target
         self._client: InferenceServerClient | None = None
+        self._reached = False
 
     @property
     def _triton(self) -> Any:
@@ -126,6 +128,7 @@ class GrpcTransport:
             reply = await call
         except InferenceServerException as error:
             raise self._failure(error, endpoint in self._known) from None
+        self._reached = True
         if endpoint is not None:
             self._known.add(endpoint)
         return reply
@@ -133,5 +136,7 @@ class GrpcTransport:
     def _failure(self, error: InferenceServerException, known: bool) -> Failure:
         kind, message = grpc_class(error.status()), str(error.message())
         if kind is UnavailableError and any(sign in message.lower() for sign in _OF_THE_CONNECTION):
-            return unreachable(message)
+            tls = self._access.tls
+            return unreachable(message, self._address, tls, reached=self._reached)
+        self._reached = True
         return judge(kind, message, known=known)

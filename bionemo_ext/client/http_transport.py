@@ -14,10 +14,11 @@ from tritonclient.utils import InferenceServerException
 
 from bionemo_ext.client.access import Access, Tls
 from bionemo_ext.client.address import Address
-from bionemo_ext.client.failures import Failure, http_class, judge, unreachable
+from bionemo_ext.client.failures import Failure, http_class, judge
+from bionemo_ext.client.reasons import unreachable
 from bionemo_ext.client.transport import Arrays, Inputs, triton_type
 from bionemo_ext.contract import Endpoint, from_message
-from bionemo_ext.errors import InputError
+from bionemo_ext.errors import InputError, ServerError
 
 T = TypeVar("T")
 
@@ -44,7 +45,9 @@ class HttpTransport:
         self._address, self._known = address, known
         self._target = replace(address, host=ip).target
         self._headers = {"host": address.target, **access.headers}
-        self._tls = ssl_context(access.tls) if address.is_encrypted else None
+        self._tls = access.tls
+        self._context = ssl_context(access.tls) if address.is_encrypted else None
+        self._reached = False
         self._client: InferenceServerClient | None = None
 
     @property
@@ -52,7 +55,10 @@ class HttpTransport:
         if self._client is None:
             # Deadlines are the caller's; aiohttp's own would end a long request.
             self._client = InferenceServerClient(
-                self._target, conn_timeout=None, ssl=self._tls is not None, ssl_context=self._tls
+                self._target,
+                conn_timeout=None,
+                ssl=self._address.is_encrypted,
+                ssl_context=self._context,
             )
         return self._client
 
@@ -102,7 +108,11 @@ class HttpTransport:
         except InferenceServerException as error:
             raise _failure(error, endpoint in self._known) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise unreachable(f"{error or type(error).__name__}") from None
+            text = str(error) or type(error).__name__
+            raise unreachable(text, self._address, self._tls, reached=self._reached) from None
+        except ValueError:
+            raise Failure(ServerError, "what answers there is no Triton server") from None
+        self._reached = True
         if endpoint is not None:
             self._known.add(endpoint)
         return reply
@@ -114,20 +124,16 @@ def ssl_context(tls: Tls) -> ssl.SSLContext:
     Raises
     ------
     InputError
-        If a file has no usable certificate or key, or a name of the server is given.
+        If a name of the server is given.
     """
     if tls.server_name is not None:
         raise InputError(
             "server_name is for grpcs:// addresses; over https:// the server's certificate must "
             "have the name of the address"
         )
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.cert is not None:
-            context.load_cert_chain(tls.cert, tls.key)
-    except ssl.SSLError as error:
-        files = ", ".join(str(path) for path in (tls.ca, tls.cert, tls.key) if path is not None)
-        raise InputError(f"certificates or key cannot be used ({files}): {error}") from None
+    context = ssl.create_default_context(cafile=tls.ca)
+    if tls.cert is not None:
+        context.load_cert_chain(tls.cert, tls.key)
     return context
 
 
