@@ -1,6 +1,8 @@
-"""Counters for Prometheus of what an encoder does, beside Triton's own."""
+"""What an encoder does, for Prometheus, beside Triton's own metrics."""
 
+import threading
 from collections import Counter
+from collections.abc import Sized
 
 import triton_python_backend_utils as pb_utils
 
@@ -13,11 +15,13 @@ _HELP = {
     "capacity_tokens": "Tokens that so many passes could have held",
     "rows": "Rows of answers that have one a residue",
     "padding_rows": "Rows among them that only fill up to the longest sequence",
+    "queued_requests": "Requests that left the encoder's queue",
+    "queue_us": "Microseconds that they waited there",
 }
 
 
 class EncoderMetrics:
-    """The counters of one endpoint.
+    """The counters of one endpoint, and a gauge of the requests that wait for its encoder.
 
     Parameters
     ----------
@@ -42,10 +46,22 @@ class EncoderMetrics:
             name: family.Metric(labels={"model": endpoint})
             for name, family in self._families.items()
         }
+        self._pending_family = pb_utils.MetricFamily(
+            name=f"{_PREFIX}pending_requests",
+            description="Requests that wait for the encoder",
+            kind=pb_utils.MetricFamily.GAUGE,
+        )
+        self._pending = self._pending_family.Metric(labels={"model": endpoint})
+        self._pending_lock = threading.Lock()
 
     def report(self, counts: Counter[str]) -> None:
-        """Raise the counters to ``counts``, those since the start."""
+        """Raise the counters that are in ``counts`` to their values since the start."""
         counts = counts + Counter(capacity_tokens=counts["passes"] * self._max_tokens)
         for name, more in (counts - self._last).items():
             self._metrics[name].increment(more)
-        self._last = counts
+        self._last |= counts
+
+    def report_pending(self, queue: Sized) -> None:
+        """Set the gauge to the length of ``queue``; threads may do so at the same time."""
+        with self._pending_lock:  # the length is read inside: the last to set it knows the latest
+            self._pending.set(len(queue))

@@ -99,6 +99,7 @@ class EncoderModel:
                 size = self._room.size
                 text = f"{QUEUE_FULL}: {self._name} has a maximum queue size of {size}"
                 send(job.sender, unavailable(text))
+        self._metrics.report_pending(self._room)
         return [None for _ in requests]
 
     def finalize(self) -> None:
@@ -115,6 +116,8 @@ class EncoderModel:
     def _work(self) -> None:
         while (taken := self._room.take()) is not None:
             ready, late = taken
+            self._metrics.report_pending(self._room)
+            self._metrics.report(self._room.counts)
             for job in late:
                 send(job.sender, unavailable(f"{TOO_LATE} in the queue of {self._name}"))
             if ready:

@@ -6,7 +6,7 @@ request comes just as another is answered (seen with 2.51: one request in a hund
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -23,12 +23,13 @@ class Waiting(Generic[T]):
         A request.
     tokens : int
         Its size.
-    until : float
-        When it is too late to begin with it, as ``time.monotonic`` counts.
+    since, until : float
+        When it came, and when it is too late to begin with it, as ``time.monotonic`` counts.
     """
 
     item: T
     tokens: int
+    since: float
     until: float
 
 
@@ -41,21 +42,33 @@ class WaitingRoom(Generic[T]):
         How many may wait.
     max_tokens : int
         How many tokens are taken at once; one request is, whatever its size.
+
+    Attributes
+    ----------
+    counts : Counter of str
+        Since the start: ``queued_requests`` that were taken, late ones included, and the
+        microseconds that they waited, ``queue_us``.
     """
 
     def __init__(self, size: int, max_tokens: int) -> None:
         self.size = size
         self.max_tokens = max_tokens
+        self.counts: Counter[str] = Counter()
         self._waiting: deque[Waiting[T]] = deque()
         self._closed = False
         self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
     def put(self, item: T, tokens: int, patience_s: float) -> bool:
         """Add a request, which may wait so long; False when the room is full."""
         with self._changed:
             if len(self._waiting) >= self.size:
                 return False
-            self._waiting.append(Waiting(item, tokens, time.monotonic() + patience_s))
+            now = time.monotonic()
+            self._waiting.append(Waiting(item, tokens, now, now + patience_s))
             self._changed.notify()
             return True
 
@@ -77,7 +90,8 @@ class WaitingRoom(Generic[T]):
             tokens = 0
             while self._waiting:
                 first = self._waiting[0]
-                if time.monotonic() > first.until:
+                now = time.monotonic()
+                if now > first.until:
                     late.append(first.item)
                 elif ready and tokens + first.tokens > self.max_tokens:
                     break
@@ -85,6 +99,8 @@ class WaitingRoom(Generic[T]):
                     ready.append(first.item)
                     tokens += first.tokens
                 self._waiting.popleft()
+                self.counts["queued_requests"] += 1
+                self.counts["queue_us"] += round((now - first.since) * 1e6)
             return ready, late
 
     def close(self) -> None:
