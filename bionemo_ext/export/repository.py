@@ -15,16 +15,14 @@ from bionemo_ext.contract import (
     Level,
     TaskInfo,
     check_model_name,
-    contacts_endpoint,
     embed_name,
     encoder_endpoint,
     fold_endpoint,
-    logits_endpoint,
-    mutation_effect_endpoint,
     task_endpoint,
     to_pbtxt,
 )
 from bionemo_ext.errors import InputError
+from bionemo_ext.export.endpoints import EMBED, TASK, THIN, describe_endpoints
 from bionemo_ext.export.fold import FoldSource, copy_fold, describe_fold
 from bionemo_ext.export.place import replaced
 from bionemo_ext.export.source import copy_huggingface, take_huggingface
@@ -39,24 +37,16 @@ from bionemo_ext.resources import resource
 TRITON = "triton"
 HUGGINGFACE = "huggingface"
 
-_EMBED, _TASK = "esm2_embed", "task"
-# The thin endpoints of a model: the template of each, and how the contract describes it.
-_THIN = {
-    "esm2_logits": logits_endpoint,
-    "esm2_contacts": contacts_endpoint,
-    "esm2_mutation_effect": mutation_effect_endpoint,
-}
-
 
 def templates() -> dict[str, Endpoint]:
     """Describe the endpoints of ``triton_models/``, whose sizes are not known yet."""
-    task = task_endpoint(TaskInfo(_TASK, Level.SEQUENCE, Kind.REGRESSION))
+    task = task_endpoint(TaskInfo(TASK, Level.SEQUENCE, Kind.REGRESSION))
     outputs = (replace(task.outputs[0], dims=(-1,)), *task.outputs[1:])
     facts = EncoderFacts()
     return {
-        _EMBED: encoder_endpoint(facts),
-        **{name: describe_thin(facts) for name, describe_thin in _THIN.items()},
-        _TASK: replace(task, outputs=outputs),
+        EMBED: encoder_endpoint(facts),
+        **{name: describe_thin(facts) for name, describe_thin in THIN.items()},
+        TASK: replace(task, outputs=outputs),
         FOLD: fold_endpoint(),
     }
 
@@ -122,7 +112,8 @@ def export(
         encoder = Encoder.load(take_huggingface(source, folder))
         model = name or ("esm2" if isinstance(encoder.config, ESM2Config) else "esm1nv")
         huggingface = partial / (f"{HUGGINGFACE}-{model}" if add else HUGGINGFACE)
-        endpoints = _describe(encoder, tasks, model, dtype, instances)
+        opened = [open_task(path, encoder) for path in tasks]
+        endpoints = describe_endpoints(encoder, opened, model, dtype, instances)
         if fold:
             endpoints.append((FOLD, describe_fold(fold)))
         _refuse_clashes([endpoint for _, endpoint in endpoints], partial / TRITON, out)
@@ -153,37 +144,6 @@ def export_fold(
         _refuse_clashes([endpoint], partial / TRITON, out)
         copy_fold(fold, write_endpoint(partial / TRITON, endpoint, FOLD))
     return [endpoint]
-
-
-def _describe(
-    encoder: Encoder, tasks: Sequence[Path], model: str, dtype: str, instances: int
-) -> list[tuple[str, Endpoint]]:
-    """Endpoints of the model and of its tasks, each with the name of its template."""
-    opened = [open_task(path, encoder) for path in tasks]
-    infos = [task.spec.info for task in opened]
-    names = sorted(info.name for info in infos)
-    if len(set(names)) < len(names):
-        raise InputError(f"two tasks have one name: {', '.join(names)}")
-    facts = EncoderFacts(
-        encoder.hidden_size,
-        encoder.config.layers,
-        min(e.config.max_residues for e in [encoder, *(task.encoder for task in opened)]),
-        encoder.alphabet.name,
-        encoder.alphabet.tokens,
-        isinstance(encoder.config, ESM2Config),
-        encoder.digest,
-        dtype,
-    )
-    thin = [
-        (template, describe_thin(facts, model=model))
-        for template, describe_thin in _THIN.items()
-        if facts.contacts or describe_thin is not contacts_endpoint
-    ]
-    return [
-        (_EMBED, encoder_endpoint(facts, infos, model=model, instances=instances)),
-        *thin,
-        *((_TASK, task_endpoint(info, facts.max_residues, model=model)) for info in infos),
-    ]
 
 
 def _refuse_clashes(endpoints: Sequence[Endpoint], repository: Path, out: Path) -> None:
