@@ -93,6 +93,11 @@ class Access:
                 f"certificates are for encrypted addresses, and {plain[0]} is not: "
                 f"{plain[0].scheme}s://{plain[0].target} would be"
             )
+        if tls is not None and tls.server_name and any(one.scheme == "https" for one in addresses):
+            raise InputError(
+                "server_name is for grpcs:// addresses; over https:// the server's certificate "
+                "must have the name of the address"
+            )
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         if token is not None:
             heard = [address for address in plain if not address.is_loopback]

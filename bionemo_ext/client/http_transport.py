@@ -18,7 +18,7 @@ from bionemo_ext.client.failures import Failure, http_class, judge
 from bionemo_ext.client.reasons import unreachable
 from bionemo_ext.client.transport import Arrays, Inputs, triton_type
 from bionemo_ext.contract import Endpoint, from_message
-from bionemo_ext.errors import InputError, ServerError
+from bionemo_ext.errors import ServerError
 
 T = TypeVar("T")
 
@@ -119,18 +119,7 @@ class HttpTransport:
 
 
 def ssl_context(tls: Tls) -> ssl.SSLContext:
-    """Make what the standard library's TLS takes.
-
-    Raises
-    ------
-    InputError
-        If a name of the server is given.
-    """
-    if tls.server_name is not None:
-        raise InputError(
-            "server_name is for grpcs:// addresses; over https:// the server's certificate must "
-            "have the name of the address"
-        )
+    """Make what the standard library's TLS takes."""
     context = ssl.create_default_context(cafile=tls.ca)
     if tls.cert is not None:
         context.load_cert_chain(tls.cert, tls.key)

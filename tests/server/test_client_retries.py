@@ -1,0 +1,183 @@
+"""What is tried again and what is not, for how long, and what the caller is told."""
+
+import socket
+import statistics
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+from proxy import Proxy
+
+from bionemo_ext import errors
+from bionemo_ext.client import Client, Retry
+from bionemo_ext.client.failures import grpc_class
+
+pytestmark = pytest.mark.server
+
+QUICK = Retry(first_s=0.01, most_s=0.05)
+QUEUE_FULL = (grpc.StatusCode.UNAVAILABLE, "the queue is full: x has a maximum queue size of 1")
+STOPPING = (grpc.StatusCode.UNAVAILABLE, "Server is stopping, scheduler for model has stopped")
+DEAD_WORKER = (grpc.StatusCode.INTERNAL, "Stub process 'esm2_embed_0_0' is not healthy.")
+GONE = (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'esm2_embed' is not found")
+PASSING = {
+    "full queue": QUEUE_FULL,
+    "stopping": STOPPING,
+    "dead worker": DEAD_WORKER,
+    "gone for now": GONE,
+    "exhausted": (grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests"),
+}
+
+
+@pytest.fixture
+def proxy(server):
+    with Proxy(server.url) as running:
+        yield running
+
+
+@pytest.mark.parametrize("case", PASSING)
+def test_what_may_pass_is_tried_again(proxy, client, case):
+    with Client(proxy.url, retry=QUICK) as connected:
+        connected.embed("MKT")
+        proxy.failures = [PASSING[case]] * 4
+        found = connected.embed("MKTVRQG")
+    np.testing.assert_allclose(found, client.embed("MKTVRQG"), rtol=0, atol=1e-5)
+    assert len(proxy.seen) == 6
+
+
+PERMANENT = sorted(
+    set(grpc.StatusCode) - {grpc.StatusCode.OK, *(status for status, _ in PASSING.values())}
+    | {grpc.StatusCode.INTERNAL, grpc.StatusCode.NOT_FOUND},
+    key=str,
+)
+
+
+@pytest.mark.parametrize("status", PERMANENT, ids=lambda status: status.name)
+def test_every_other_status_is_told_at_once_as_its_class(proxy, status):
+    proxy.failures = [(status, "said\nso")]
+    with Client(proxy.url) as connected, pytest.raises(errors.BionemoExtError) as caught:
+        connected.embed("MKT")
+    assert type(caught.value) is grpc_class(str(status))
+    assert str(caught.value).endswith("said so")
+    assert len(proxy.seen) == 1
+
+
+@pytest.mark.parametrize("case", PASSING)
+def test_no_retries_where_none_are_wanted(proxy, case):
+    proxy.failures = [PASSING[case]]
+    kinds = {"dead worker": errors.ServerError, "gone for now": errors.NotFoundError}
+    busy = errors.BusyError if case in ("full queue", "exhausted") else errors.UnavailableError
+    connected = Client(proxy.url, retry=Retry.NONE)
+    with connected, pytest.raises(errors.BionemoExtError) as caught:
+        connected.embed("MKT")
+    assert type(caught.value) is kinds.get(case, busy)
+    assert PASSING[case][1] in str(caught.value)
+    assert len(proxy.seen) == 1
+
+
+def test_as_many_attempts_as_are_wanted(proxy):
+    proxy.failures = [STOPPING] * 9
+    connected = Client(proxy.url, retry=Retry(3, 0.01, 0.02))
+    told = r"has stopped \(tried 3 times in 0\.\d s"
+    with connected, pytest.raises(errors.UnavailableError, match=told):
+        connected.embed("MKT")
+    assert len(proxy.seen) == 3
+
+
+def test_waits_grow_and_differ(proxy):
+    proxy.failures = [QUEUE_FULL] * 6
+    with Client(proxy.url, retry=Retry(first_s=0.1, most_s=0.4, jitter=0.2)) as connected:
+        connected.embed("MKT")
+    waits = np.diff([at for at, *_ in proxy.seen])
+    for wait, expected in zip(waits, (0.1, 0.2, 0.4, 0.4, 0.4, 0.4), strict=True):
+        assert wait > 0.8 * expected
+    assert len({round(float(wait), 4) for wait in waits[2:]}) > 1
+
+
+def test_the_remaining_time_goes_along(proxy):
+    """As gRPC's deadline and as Triton's own, in microseconds, less with every attempt."""
+    proxy.failures = [QUEUE_FULL] * 2
+    with Client(proxy.url, timeout_s=60, retry=Retry(first_s=0.5, most_s=0.5)) as connected:
+        connected.embed("MKT")
+    (first, left, request), _, (last, last_left, last_request) = proxy.seen
+    said, last_said = (one.parameters["timeout"].int64_param for one in (request, last_request))
+    assert 55 < left <= 60
+    # gRPC sends a deadline to within a few per cent, so as to send the same text again.
+    assert said / 1e6 == pytest.approx(left, rel=0.05)
+    assert last_said / 1e6 == pytest.approx(last_left, rel=0.05)
+    assert (said - last_said) / 1e6 == pytest.approx(last - first, abs=0.2)
+
+
+# A machine that is busy with other tests may be late by itself; the median is not.
+@pytest.mark.parametrize("case", ["slow answer", "full queue", "nobody"])
+def test_the_deadline_is_kept(proxy, server, case):
+    late, kinds = [], set()
+    for _ in range(5):
+        with Client(proxy.url, timeout_s=0.7, retry=Retry(first_s=0.05)) as connected:
+            connected.embed("MKT")
+            if case == "slow answer":
+                proxy.wait_s = 1.5
+            elif case == "full queue":
+                proxy.failures = [QUEUE_FULL] * 1000
+            else:
+                proxy.__exit__()
+            began = time.monotonic()
+            with pytest.raises(errors.ServerError) as caught:
+                connected.embed("MKTVRQG")
+            late.append(time.monotonic() - began - 0.7)
+        kinds.add(type(caught.value))
+        proxy.failures, proxy.wait_s = [], 0.0
+        if case == "nobody":
+            assert "tried" in str(caught.value)
+            assert "connection refused, nobody listens there" in str(caught.value)
+            break
+        assert "did not answer in time" in str(caught.value)
+    assert kinds == {errors.UnavailableError if case == "nobody" else errors.DeadlineError}
+    assert -0.01 < statistics.median(late) < 0.1
+
+
+def test_an_address_that_takes_connections_and_says_nothing(server):
+    """A deadline is kept also while the protocol is being agreed."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        for scheme, kind in (("grpc", errors.ServerError), ("http", errors.DeadlineError)):
+            url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+            with Client(url, timeout_s=1) as connected:
+                began = time.monotonic()
+                with pytest.raises(kind, match=r"no answer|did not answer in time"):
+                    connected.embed("MKT")
+                assert time.monotonic() - began < 5
+
+
+def test_tokens_reach_the_server(proxy):
+    proxy.token = "a-token"  # noqa: S105 (of nothing)
+    with Client(proxy.url, token="a-token") as connected:  # noqa: S106
+        assert connected.embed("MKT").shape == (1, 64)
+    for words, told in (
+        ({}, "the server refused the request: a token is needed"),
+        ({"token": "another"}, "the server refused the request: the token is not known"),
+    ):
+        with Client(proxy.url, **words) as connected, pytest.raises(errors.RequestError) as caught:
+            connected.embed("MKT")
+        assert str(caught.value) == told
+
+
+def test_a_stream_that_is_abandoned_gives_up_its_requests(proxy):
+    before = threads_of_clients()
+    with Client(proxy.url) as connected:
+        stream = connected.stream(("MKTVRQG" * 30 for _ in range(20_000)), ("mean",))
+        for _ in zip(range(3), stream, strict=False):
+            pass
+        stream.close()
+        time.sleep(0.5)
+        sent = len(proxy.seen)
+        time.sleep(0.5)
+        assert len(proxy.seen) == sent < 60
+        assert connected.embed("MKT").shape == (1, 64)
+    assert threads_of_clients() == before
+
+
+def threads_of_clients():
+    return {thread for thread in threading.enumerate() if thread.name == "bionemo-ext-client"}

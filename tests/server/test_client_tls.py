@@ -1,0 +1,166 @@
+"""TLS, tokens and keys, right and wrong; and servers that speak another protocol."""
+
+import subprocess
+import sys
+
+import pytest
+from certificates import certificate
+from operating import free_ports
+
+from bionemo_ext.client import Client, Tls
+from bionemo_ext.errors import InputError, RequestError, ServerError, UnavailableError
+from bionemo_ext.serving import LocalServer, Policy
+from bionemo_ext.serving import Tls as ServerTls
+
+pytestmark = pytest.mark.server
+
+KEY = "a-key-of-the-tests"
+TOKEN = "secret"  # noqa: S105 (of nothing)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Certificates by name: PEM and key."""
+    folder = tmp_path_factory.mktemp("certificates")
+    *root, signer = certificate(folder, "root")
+    *other, stranger = certificate(folder, "other")
+    return {
+        "root": root,
+        "other": other,
+        "server": certificate(folder, "server", signer)[:2],
+        "me": certificate(folder, "me", signer)[:2],
+        "stranger": certificate(folder, "stranger", stranger)[:2],
+    }
+
+
+@pytest.fixture(scope="module")
+def encrypted(exported, made):
+    """A server with TLS, whose HTTP wants the key."""
+    policy = Policy(tls=ServerTls(*made["server"]), admin_key=KEY)
+    with LocalServer(exported.repository, threads=1, policy=policy) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def mutual(exported, made):
+    """A server that asks for the client's certificate."""
+    policy = Policy(tls=ServerTls(*made["server"], made["root"][0]))
+    with LocalServer(exported.repository, threads=1, policy=policy) as running:
+        yield running
+
+
+def embeds(url, **words):
+    with Client(url, **words) as client:
+        return client.embed("MKTVRQG").shape == (1, 64) and client.ready()
+
+
+def sentence(kind, url, **words):
+    """What is told in the end, which is one line and names the address."""
+    with Client(url, **words) as client, pytest.raises(kind) as caught:
+        client.embed("MKTVRQG")
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_tls(encrypted, made):
+    port = encrypted.ports["grpc"]
+    root = made["root"][0]
+    assert embeds(f"grpcs://localhost:{port}", tls=Tls(root))
+    assert embeds(f"grpcs://127.0.0.1:{port}", tls=Tls(root, server_name="localhost"))
+    told = sentence(UnavailableError, f"grpcs://127.0.0.1:{port}", tls=Tls(root))
+    assert told == (
+        f"no answer from grpcs://127.0.0.1:{port}: its certificate is for another name than that "
+        "of the address"
+    )
+    for tls in (Tls(made["other"][0]), None):
+        told = sentence(UnavailableError, f"grpcs://localhost:{port}", tls=tls)
+        assert told.startswith(f"no answer from grpcs://localhost:{port}: its certificate is not ")
+        assert told.endswith("signed by an authority that this client believes")
+
+
+def test_a_certificate_of_the_client(mutual, made):
+    url, root = f"grpcs://localhost:{mutual.ports['grpc']}", made["root"][0]
+    assert embeds(url, tls=Tls(root, *made["me"]))
+    told = sentence(UnavailableError, url, tls=Tls(root))
+    assert told.endswith("it may ask for a certificate of the client, or not speak TLS")
+    told = sentence(UnavailableError, url, tls=Tls(root, *made["stranger"]))
+    assert told.endswith("it may not believe the client's certificate, or not speak TLS")
+
+
+def test_another_protocol_than_the_address_says(encrypted, server, made):
+    tls = Tls(made["root"][0])
+    grpc, http, metrics = (server.ports[name] for name in ("grpc", "http", "metrics"))
+    told = sentence(UnavailableError, f"grpcs://localhost:{grpc}", tls=tls)
+    assert told.endswith("it does not speak TLS")
+    told = sentence(UnavailableError, f"grpc://localhost:{encrypted.ports['grpc']}")
+    assert told.endswith("it may speak TLS (grpcs://) or another protocol than grpc")
+    told = sentence(UnavailableError, f"grpc://localhost:{http}")
+    assert told.endswith("it may speak TLS (grpcs://) or another protocol than grpc")
+    told = sentence(UnavailableError, f"http://localhost:{grpc}")
+    assert told.endswith("it does not speak HTTP")
+    told = sentence(UnavailableError, f"http://localhost:{encrypted.ports['grpc']}")
+    assert told.endswith("it may speak TLS (https://) or another protocol than http")
+    told = sentence(ServerError, f"http://localhost:{metrics}")
+    assert told.endswith("what answers there is no Triton server")
+
+
+def test_keys(encrypted):
+    url = f"http://127.0.0.1:{encrypted.ports['http']}"
+    assert embeds(url, headers={"Admin-Key": KEY})
+    for headers in (None, {"admin-key": KEY[:-1]}):
+        told = sentence(RequestError, url, headers=headers)
+        assert told.endswith("This API is restricted, expecting header 'admin-key'")
+
+
+def test_a_token_crosses_no_network_in_plain_text(server):
+    assert embeds(server.url, token=TOKEN)  # this machine; Triton itself asks for none
+    refused = r"a token would cross the network in plain text to grpc://gpu\.lab:8001: use grpcs://"
+    with pytest.raises(InputError, match=refused):
+        Client("grpc://gpu.lab:8001", token=TOKEN)
+    with pytest.raises(InputError, match="in plain text to http://10"):
+        Client(f"{server.url},http://10.0.0.1:8000", token=TOKEN)
+    for words in ({"insecure_token": True}, {}):
+        scheme = "grpc" if words else "grpcs"
+        Client(f"{scheme}://gpu.lab:8001", token=TOKEN, **words).close()
+
+
+def test_files_and_words_that_cannot_be_used(made, tmp_path):
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    root, (mine, my_key) = made["root"][0], made["me"]
+    for files, told in (
+        ((tmp_path / "none.pem",), "none.pem cannot be read: No such file or directory"),
+        ((empty,), "empty.pem is not a PEM file"),
+        ((root, mine), "needs both files: cert is there, key is not"),
+        ((root, mine, made["server"][1]), "cannot be used: KEY_VALUES_MISMATCH"),
+    ):
+        with pytest.raises(InputError, match=told):
+            Tls(*files)
+    tls = Tls(root, mine, my_key)
+    with pytest.raises(InputError, match=r"grpc://h:1 is not: grpcs://h:1 would be"):
+        Client("grpc://h:1", tls=tls)
+    with pytest.raises(InputError, match="server_name is for grpcs:// addresses"):
+        Client("https://localhost:1", tls=Tls(root, server_name="x"))
+    for words in ({"token": "two\nlines"}, {"headers": {"a b": "x"}}, {"headers": {"a": "é"}}):
+        with pytest.raises(InputError, match="cannot be"):
+            Client("grpc://127.0.0.1:1", **words)
+    assert TOKEN not in repr(Client("grpc://127.0.0.1:1", token=TOKEN)._client.__dict__)
+
+
+def test_standard_error_has_nothing_of_grpcs_own(encrypted, made):
+    code = f"""
+from bionemo_ext.client import Client, Tls
+from bionemo_ext.errors import UnavailableError
+tls = Tls({str(made["other"][0])!r})
+try:
+    Client("grpcs://localhost:{encrypted.ports["grpc"]}", tls=tls).models()
+except UnavailableError:
+    print("told")
+try:
+    Client("grpc://127.0.0.1:{free_ports(1)[0]}").models()
+except UnavailableError:
+    print("told")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "told\ntold\n", "")
