@@ -30,7 +30,7 @@ def memory(server):
     """MiB by process: memory of its own, and of all shared regions together."""
     found = {"tritonserver": anonymous(server.pid)}
     found |= {worker.model: anonymous(worker.pid) for worker in server.workers}
-    regions = Path("/dev/shm").glob("triton_python_backend_shm_region_*")  # noqa: S108
+    regions = Path("/dev/shm").glob(f"{server._shm_prefix}*")  # noqa: S108
     found["shared"] = sum(path.stat().st_blocks * 512 for path in regions) / 2**20
     return found
 
