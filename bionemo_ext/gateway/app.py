@@ -77,7 +77,7 @@ async def _openapi(request: Request, gateway: TheGateway) -> dict[str, Any]:
         models = await gateway.directory.models()
     except BionemoExtError:  # the routes are known without the server
         models = {}
-    return describe(request.app, models)
+    return describe(request.app, models, guarded=gateway.settings.token is not None)
 
 
 async def _index() -> FileResponse:

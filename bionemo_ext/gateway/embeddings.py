@@ -32,7 +32,7 @@ _FILES: dict[int | str, dict[str, Any]] = {
     }
 }
 _ERRORS = (401, 403, 404, 413, 422, 429, 502, 503, 504)
-_OLDER_ERRORS = (400, 401, 403, 404, 413, 429, 502, 503, 504)
+_OLDER_ERRORS = (400, 401, 403, 413, 429, 502, 503, 504)
 Model = Annotated[str, Path(max_length=64, description="A model of /v1/models.")]
 
 

@@ -78,11 +78,13 @@ def install(app: FastAPI) -> None:
     async def _body(request: Request, error: RequestValidationError) -> Response:
         # Without what was sent: it may be a megabyte, and no JSON.
         faults = [{key: e[key] for key in ("type", "loc", "msg")} for e in error.errors()]
-        status = 400 if OLDER in request.url.path else 422
+        status = _wrong(request.url.path)
         return problem(request, status, sentence(error.errors()), faults)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400 and error.__cause__ is not None:  # FastAPI could not read it
+            return problem(request, _wrong(request.url.path), "the body is no JSON in UTF-8")
         response = problem(request, error.status_code, str(error.detail))
         response.headers.update(error.headers or {})
         return response
@@ -96,9 +98,9 @@ def status_of(error: BionemoExtError, path: str) -> int:
     """Choose the HTTP status of an error."""
     match error:
         case NotFoundError():
-            return 404
+            return 400 if OLDER in path else 404  # a 404 means a lost request to the older client
         case InputError():
-            return 400 if OLDER in path else 422
+            return _wrong(path)
         case BusyError():
             return 429
         case UnavailableError():
@@ -108,6 +110,11 @@ def status_of(error: BionemoExtError, path: str) -> int:
         case ServerError():
             return 502
     return 500
+
+
+def _wrong(path: str) -> int:
+    """The status of a request that is wrong."""
+    return 400 if OLDER in path else 422
 
 
 def problem(

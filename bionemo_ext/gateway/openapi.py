@@ -20,7 +20,7 @@ _BODIES = {"EmbeddingRequest": "sequences", "OlderEmbeddingRequest": "sequence"}
 _PROTEIN_BODIES = ("ProteinRequest", "ScanRequest")
 
 
-def describe(app: FastAPI, models: Mapping[str, ServedModel]) -> dict[str, Any]:
+def describe(app: FastAPI, models: Mapping[str, ServedModel], *, guarded: bool) -> dict[str, Any]:
     """Write the OpenAPI document of an application.
 
     Parameters
@@ -30,6 +30,8 @@ def describe(app: FastAPI, models: Mapping[str, ServedModel]) -> dict[str, Any]:
     models : mapping of str to ServedModel
         What the server has now. A path with ``{model}`` becomes one path a model; while the
         server is unknown it stays as it is.
+    guarded : bool
+        Whether a token is asked for.
     """
     document = get_openapi(
         title="bionemo-ext gateway",
@@ -37,8 +39,25 @@ def describe(app: FastAPI, models: Mapping[str, ServedModel]) -> dict[str, Any]:
         description=_DESCRIPTION,
         routes=app.routes,
     )
-    if not models:
-        return document
+    if not guarded:
+        _open(document)
+    if models:
+        _of_models(document, models)
+    return document
+
+
+def _open(document: dict[str, Any]) -> None:
+    """No operation asks for a token."""
+    del document["components"]["securitySchemes"]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation.pop("security", None)
+            for status in ("401", "403"):
+                operation["responses"].pop(status, None)
+
+
+def _of_models(document: dict[str, Any], models: Mapping[str, ServedModel]) -> None:
+    """Every model with a path and limits of its own."""
     paths: dict[str, Any] = {}
     for path, operations in document["paths"].items():
         if "{model}" not in path:
@@ -52,7 +71,6 @@ def describe(app: FastAPI, models: Mapping[str, ServedModel]) -> dict[str, Any]:
         del schemas[name]
     for name in _PROTEIN_BODIES:
         _bound_protein(schemas[name]["properties"], models)
-    return document
 
 
 def _of_model(
@@ -62,7 +80,7 @@ def _of_model(
     own = copy.deepcopy(dict(operation))
     own["operationId"] = f"{own['operationId']}_{model.route}"
     own["parameters"] = [p for p in own.get("parameters", ()) if p["name"] != "model"]
-    own["responses"].pop("404")
+    own["responses"].pop("404", None)
     content = own["requestBody"]["content"]["application/json"]
     name = content["schema"]["$ref"].rpartition("/")[2]
     schema = copy.deepcopy(document["components"]["schemas"][name])

@@ -146,7 +146,7 @@ class Directory:
                         raise
                 else:
                     self._known = served_models(endpoints, self._aliases)
-                    self._asked = time.monotonic()
+                self._asked = time.monotonic()
         return self._known
 
     async def model(self, route: str | None) -> ServedModel:

@@ -115,7 +115,7 @@ def test_a_wrong_body_gets_a_sentence(body, told):
 )  # fmt: skip
 def test_every_error_has_a_status(error, status):
     assert status_of(error, "/v1/biology/meta/esm2") == status
-    older = 400 if status == 422 else status
+    older = 400 if status in (404, 422) else status
     assert status_of(error, "/protein-embedding/esm2/embeddings") == older
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from gateway_process import running
+from gateway_process import TOKEN, running
 from page_browser import FLAGS, chromium
 
 
@@ -13,6 +13,16 @@ def gateway(server, tmp_path_factory):
     """A gateway that calls the model esm2 esm2-650m too."""
     log = tmp_path_factory.mktemp("gateway") / "log"
     with running(log, server.url, "--model", "esm2-650m=esm2") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def guarded(server, tmp_path_factory):
+    """The same with a token, read from a file."""
+    place = tmp_path_factory.mktemp("guarded")
+    (place / "token").write_text(f"{TOKEN}\n")
+    options = ("--token-file", str(place / "token"), "--model", "esm2-650m=esm2")
+    with running(place / "log", server.url, *options) as found:
         yield found
 
 

@@ -10,26 +10,15 @@ import h5py
 import numpy as np
 import pytest
 import requests
-from gateway_process import running
+from gateway_process import TOKEN, running
 
 from bionemo_ext.sequences import ESM2
 
 pytestmark = pytest.mark.server
 
 SEQUENCES = ["MKTVRQGLLLXBOU", "ACDEFGHIKLMNPQRSTVWY", "M"]
-TOKEN = "correct-horse-battery"  # noqa: S105 (of a test)
 EMBED = "/v1/biology/meta/esm2-650m"
 OLDER = "/protein-embedding/esm2-650m/embeddings"
-
-
-@pytest.fixture(scope="module")
-def guarded(server, tmp_path_factory):
-    """A gateway with a token, read from a file."""
-    place = tmp_path_factory.mktemp("guarded")
-    (place / "token").write_text(f"{TOKEN}\n")
-    options = ("--token-file", place / "token", "--model", "esm2-650m=esm2")
-    with running(place / "log", server.url, *map(str, options)) as found:
-        yield found
 
 
 def test_a_script_for_the_hosted_service_runs(guarded, client):

@@ -4,8 +4,22 @@ import subprocess
 import sys
 
 import pytest
+from gateway_process import TOKEN
 
 pytestmark = pytest.mark.server
+
+
+def violations(url, place, *options):
+    """Let schemathesis ask; give its exit code and report."""
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json",
+            "--checks", "all", "--seed", "1", "--workers", "4",
+            "--generation-database", "none", "--no-color", *options,
+        ],
+        capture_output=True, text=True, timeout=300, cwd=place,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_the_schema_is_of_the_models_that_are_served(gateway):
@@ -18,13 +32,14 @@ def test_the_schema_is_of_the_models_that_are_served(gateway):
 
 
 def test_schemathesis_finds_no_violation(gateway, tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "schemathesis.cli", "run", f"{gateway.url}/openapi.json",
-            "--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", "10",
-            "--seed", "1", "--generation-database", "none", "--no-color",
-        ],
-        capture_output=True, text=True, timeout=300, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert "13 selected" in done.stdout or "Operations:" in done.stdout, done.stdout
+    options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "10")
+    code, report = violations(gateway.url, tmp_path, *options)
+    assert code == 0, report
+    assert "Tested: 13" in report, report
+
+
+def test_schemathesis_finds_no_way_around_the_token(guarded, tmp_path):
+    header = f"Authorization: Bearer {TOKEN}"
+    code, report = violations(guarded.url, tmp_path, "--phases", "examples", "--header", header)
+    assert code == 0, report
+    assert "Tested: 7" in report, report

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from gateway_process import running
+from gateway_process import TOKEN, running
 from page_browser import opened
 
 from bionemo_ext.contract import AMINO_ACIDS, Kind, Level
@@ -16,6 +16,7 @@ from bionemo_ext.huggingface import weights_digest
 from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, save_task
 from bionemo_ext.serving import LocalServer
 
+expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.server
 
 HIDDEN = 320
@@ -117,9 +118,7 @@ def values_are_those_of_the_api(gateway, page):
     page.keyboard.press("Home")
     for _ in range(2):
         page.keyboard.press("PageDown")
-    page.wait_for_function(
-        "document.querySelector('#inspector .residue')?.innerText.includes('21')"
-    )
+    expect(page.locator("#inspector")).to_contain_text("Ala 21")
     values = {task["name"]: task["values"] for task in tracks}
     said = structure.get_attribute("aria-valuetext")
     best = int(np.argmax(values["secondary_structure"][20]))
@@ -133,18 +132,12 @@ def values_are_those_of_the_api(gateway, page):
         assert f"{probability:.2f}" in shown
     mutations.focus()
     page.keyboard.press("ArrowDown")  # the first row: histidine
-    page.wait_for_function(
-        "document.querySelector(\".chart[aria-label='Mutation effects']\")"
-        ".getAttribute('aria-valuetext').includes('A21H')"
-    )
+    expect(mutations).to_have_attribute("aria-valuetext", re.compile("A21H"))
     effect = scan[20][AMINO_ACIDS.index("H")]
     assert number(mutations.get_attribute("aria-valuetext")) == pytest.approx(effect, abs=0.006)
     contact_map.focus()
     page.keyboard.press("ArrowDown")  # the residue after
-    page.wait_for_function(
-        "document.querySelector(\".chart[aria-label='Contact map']\")"
-        ".getAttribute('aria-valuetext').includes('22')"
-    )
+    expect(contact_map).to_have_attribute("aria-valuetext", re.compile(" 22,"))
     said = contact_map.get_attribute("aria-valuetext")
     assert said == f"Ala 21 and {name_of(PROTEIN[21])} 22, contact {contacts[20, 21]:.3f}"
 
@@ -169,14 +162,11 @@ def test_pointing_and_clicking_mark_a_residue_everywhere(gateway, browser, pictu
         track.hover(position=position)
         assert page.locator("#tip").inner_text().startswith("Arg 101")
         track.click(position=position)
-        page.wait_for_function(
-            "[...document.querySelectorAll('.charts .chart[role=slider]')]"
-            ".every(c => c.getAttribute('aria-valuenow') === '101')"
-        )
+        for chart in page.locator(".charts .chart[role=slider]").all():
+            expect(chart).to_have_attribute("aria-valuenow", "101")
         assert "Arg 101" in residue_shown(page)
         page.get_by_role("button", name="Closer").click()
-        page.wait_for_function("document.querySelector('#span').innerText.includes('of 311')")
-        assert page.locator("#span").inner_text() != "1\u2013311 of 311"
+        expect(page.locator("#span")).to_have_text("51\u2013206 of 311")
         watched.shot(pictures, "dark")
 
 
@@ -209,8 +199,7 @@ def test_with_the_keyboard_alone(gateway, browser, pictures):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         page.keyboard.press("Enter")
-        page.keyboard.press("Tab")
-        page.wait_for_function("document.activeElement.id === 'sequence'")
+        expect(page.locator("#sequence")).to_be_focused()
         page.keyboard.insert_text(PROTEIN[:80])
         page.keyboard.press("Control+Enter")
         wait_for_all(page)
@@ -231,10 +220,10 @@ def test_with_the_keyboard_alone(gateway, browser, pictures):
         page.locator(".chart[aria-label='conservation']").focus()
         for key in ("End", "ArrowLeft", "+", "Shift+ArrowLeft"):
             page.keyboard.press(key)
-        page.wait_for_function("document.querySelector('#inspector').innerText.includes(' 69')")
+        expect(page.locator("#inspector .residue")).to_contain_text(" 69")
         watched.shot(pictures, "keyboard")
         page.keyboard.press("Escape")
-        page.wait_for_function("!document.querySelector('#inspector .residue')")
+        expect(page.locator("#inspector .residue")).to_have_count(0)
 
 
 def test_on_a_narrow_screen(gateway, browser, pictures):
@@ -249,9 +238,10 @@ def test_on_a_narrow_screen(gateway, browser, pictures):
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         watched.shot(pictures, "narrow")
         page.get_by_label("Record").select_option(label="b")
-        page.wait_for_function("document.querySelector('#name').innerText === 'b'")
+        expect(page.locator("#name")).to_have_text("b")
 
 
+@pytest.mark.slow
 def test_the_longest_protein(gateway, browser, pictures):
     with opened(browser, gateway.url) as watched:
         page = watched.page
@@ -286,16 +276,15 @@ def test_downloads(gateway, browser, what, lines, tmp_path):
 
 
 def test_a_gateway_with_a_token(shaped, browser, pictures, tmp_path):
-    token = "correct-horse-battery"  # noqa: S105 (of a test)
     with (
-        running(tmp_path / "log", shaped.url, BIONEMO_EXT_GATEWAY_TOKEN=token) as guarded,
+        running(tmp_path / "log", shaped.url, BIONEMO_EXT_GATEWAY_TOKEN=TOKEN) as guarded,
         opened(browser, guarded.url, expect=["Failed to load resource"]) as watched,
     ):
         page = watched.page
         page.wait_for_selector("#token-field:visible")
         assert "a token is needed" in page.locator("#problem").inner_text()
         watched.shot(pictures, "token")
-        page.get_by_label("Token").fill(token)
+        page.get_by_label("Token").fill(TOKEN)
         ask(page, PROTEIN[:60])
         wait_for_all(page)
         assert page.locator("#token-field").is_hidden()
