@@ -52,6 +52,7 @@ class EncoderMetrics:
             kind=pb_utils.MetricFamily.GAUGE,
         )
         self._pending = self._pending_family.Metric(labels={"model": endpoint})
+        self._pending_last = 0
         self._pending_lock = threading.Lock()
 
     def report(self, counts: Counter[str]) -> None:
@@ -62,6 +63,12 @@ class EncoderMetrics:
         self._last |= counts
 
     def report_pending(self, queue: Sized) -> None:
-        """Set the gauge to the length of ``queue``; threads may do so at the same time."""
-        with self._pending_lock:  # the length is read inside: the last to set it knows the latest
-            self._pending.set(len(queue))
+        """Move the gauge with the length of ``queue``; threads may do so at the same time.
+
+        Other instances of the endpoint share the gauge, so it is moved and never set.
+        """
+        with self._pending_lock:  # the length is read inside: the last to move it knows the latest
+            length = len(queue)
+            if length != self._pending_last:
+                self._pending.increment(length - self._pending_last)
+            self._pending_last = length
