@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -209,9 +211,6 @@ def _curve(axes: Axes, edges: Array, values: Array, colours: Sequence[str]) -> N
 
 def _colours(classes: Sequence[str]) -> list[str]:
     """Give a colour a class; classes that are numbers are steps of one scale."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
     if set(classes) <= set(_STRUCTURE):
         return [_STRUCTURE[name] for name in classes]
     if len(classes) > len(_OKABE_ITO) or all(name.isdigit() for name in classes):
@@ -285,7 +284,7 @@ def _colour_bar(figure: Figure, image: object, label: str, extend: str = "neithe
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with whole(path) as partial:
-        # Without the time of day: the same numbers give the same file.
-        metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
-        figure.savefig(partial, format=path.suffix.lower()[1:], metadata=metadata)
+    kind = path.suffix.lower()[1:]
+    # Text that stays text; no time of day and no random names: the same numbers, the same file.
+    with whole(path) as partial, rc_context({"svg.fonttype": "none", "svg.hashsalt": "bionemo"}):
+        figure.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else None)
