@@ -9,7 +9,7 @@ from bionemo_ext.client.address import Address
 from bionemo_ext.client.attempts import Attempts
 from bionemo_ext.client.connector import connector
 from bionemo_ext.client.failures import Failure
-from bionemo_ext.client.replicas import PROBE_S, Replica, Replicas
+from bionemo_ext.client.replicas import PROBE_S, Replica, Replicas, Resolve
 from bionemo_ext.client.resolve import resolve
 from bionemo_ext.client.retry import Retry
 from bionemo_ext.client.transport import Arrays, Inputs, Transport
@@ -39,14 +39,21 @@ class Connection:
         How long one request may take, with all its attempts and waits.
     retry : Retry
         When a request is tried again.
+    look_up : callable
+        Gives the IP addresses of a name.
     """
 
     def __init__(
-        self, addresses: Sequence[Address], access: Access, timeout_s: float, retry: Retry
+        self,
+        addresses: Sequence[Address],
+        access: Access,
+        timeout_s: float,
+        retry: Retry,
+        look_up: Resolve = resolve,
     ) -> None:
         self._everyone = ", ".join(map(str, addresses))
         self._timeout_s, self._retry = timeout_s, retry
-        self._replicas = Replicas(addresses, connector(addresses, access), retry, resolve)
+        self._replicas = Replicas(addresses, connector(addresses, access), retry, look_up)
         # Whether anybody has ever answered: until then nobody is waited for.
         self._reached = False
 
@@ -91,7 +98,8 @@ class Connection:
         while True:
             try:
                 await self._replicas.find(attempts.left_s)
-                replica = self._replicas.pick(tried)
+                first = attempt_s is None and not attempts.made
+                replica = self._replicas.pick(tried, turn=first)
                 who = str(replica)
                 answer = await self._attempt(replica, call, attempts.left_s, attempt_s)
             except TimeoutError:

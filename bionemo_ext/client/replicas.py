@@ -8,7 +8,6 @@ from typing import Any
 
 from bionemo_ext.client.address import Address
 from bionemo_ext.client.failures import Failure
-from bionemo_ext.client.resolve import resolve
 from bionemo_ext.client.retry import Retry
 from bionemo_ext.client.transport import Transport
 from bionemo_ext.errors import UnavailableError
@@ -83,7 +82,7 @@ class Replicas:
         addresses: Sequence[Address],
         connect: Connect,
         retry: Retry,
-        look_up: Resolve = resolve,
+        look_up: Resolve,
     ) -> None:
         self._addresses, self._connect, self._retry = addresses, connect, retry
         self._look_up = look_up
@@ -118,12 +117,13 @@ class Replicas:
         elif asyncio.get_running_loop().time() - self._looked_at > STALE_S:
             self._look_again()
 
-    def pick(self, tried: Collection[Replica]) -> Replica:
+    def pick(self, tried: Collection[Replica], *, turn: bool) -> Replica:
         """Choose whom to ask: not yet tried before tried, well before lost, idle before busy.
 
-        Among equals they take turns.
+        Among equals they take turns, of which this is one if ``turn``: were every question and
+        every attempt one, requests could all begin at the same server.
         """
-        self._turn += 1
+        self._turn += turn
         count = len(self._all)
         turns = [self._all[(self._turn + i) % count] for i in range(count)]
         return min(turns, key=lambda one: (one in tried, not one.well, one.under_way))

@@ -17,7 +17,7 @@ class Proxy:
     ``token`` is one that callers must send; ``seen`` has (method, seconds left, request) of each.
     """
 
-    def __init__(self, target, port=0):
+    def __init__(self, target, host="127.0.0.1", port=0):
         self.failures, self.token, self.wait_s = [], None, 0.0
         self.seen = []
         self._lock = threading.Lock()
@@ -25,8 +25,8 @@ class Proxy:
         self._pool = ThreadPoolExecutor(16)
         self._server = grpc.server(self._pool)
         self._server.add_generic_rpc_handlers((self,))
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
-        self.url = f"grpc://127.0.0.1:{self.port}"
+        self.port = self._server.add_insecure_port(f"{host}:{port}")
+        self.url = f"grpc://{host}:{self.port}"
 
     def service(self, details):
         """Handle every method."""

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from certificates import certificate
-from operating import free_ports
+from operating import echo_repository, free_ports
 
 from bionemo_ext.client import Client, Tls
 from bionemo_ext.errors import InputError, RequestError, ServerError, UnavailableError
@@ -34,30 +34,45 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def encrypted(exported, made):
-    """A server with TLS, whose HTTP wants the key."""
-    policy = Policy(tls=ServerTls(*made["server"]), admin_key=KEY)
-    with LocalServer(exported.repository, threads=1, policy=policy) as running:
+def repository(tmp_path_factory):
+    return echo_repository(tmp_path_factory.mktemp("echo"))
+
+
+@pytest.fixture(scope="module")
+def plain(repository):
+    with LocalServer(repository) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def mutual(exported, made):
-    """A server that asks for the client's certificate."""
-    policy = Policy(tls=ServerTls(*made["server"], made["root"][0]))
-    with LocalServer(exported.repository, threads=1, policy=policy) as running:
+def encrypted(repository, made):
+    """A server with TLS, whose HTTP wants the key."""
+    policy = Policy(tls=ServerTls(*made["server"]), admin_key=KEY)
+    with LocalServer(repository, policy=policy) as running:
         yield running
 
 
-def embeds(url, **words):
+@pytest.fixture(scope="module")
+def mutual(repository, made):
+    """A server that asks for the client's certificate."""
+    policy = Policy(tls=ServerTls(*made["server"], made["root"][0]))
+    with LocalServer(repository, policy=policy) as running:
+        yield running
+
+
+def say(client):
+    return client.infer("echo", ["hello"], ["out"])["out"].tolist() == [[b"hello"]]
+
+
+def works(url, **words):
     with Client(url, **words) as client:
-        return client.embed("MKTVRQG").shape == (1, 64) and client.ready()
+        return say(client) and client.ready()
 
 
-def sentence(kind, url, **words):
+def sentence(kind, url, ask=say, **words):
     """What is told in the end, which is one line and names the address."""
     with Client(url, **words) as client, pytest.raises(kind) as caught:
-        client.embed("MKTVRQG")
+        ask(client)
     assert type(caught.value) is kind
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -66,8 +81,8 @@ def sentence(kind, url, **words):
 def test_tls(encrypted, made):
     port = encrypted.ports["grpc"]
     root = made["root"][0]
-    assert embeds(f"grpcs://localhost:{port}", tls=Tls(root))
-    assert embeds(f"grpcs://127.0.0.1:{port}", tls=Tls(root, server_name="localhost"))
+    assert works(f"grpcs://localhost:{port}", tls=Tls(root))
+    assert works(f"grpcs://127.0.0.1:{port}", tls=Tls(root, server_name="localhost"))
     told = sentence(UnavailableError, f"grpcs://127.0.0.1:{port}", tls=Tls(root))
     assert told == (
         f"no answer from grpcs://127.0.0.1:{port}: its certificate is for another name than that "
@@ -81,16 +96,16 @@ def test_tls(encrypted, made):
 
 def test_a_certificate_of_the_client(mutual, made):
     url, root = f"grpcs://localhost:{mutual.ports['grpc']}", made["root"][0]
-    assert embeds(url, tls=Tls(root, *made["me"]))
+    assert works(url, tls=Tls(root, *made["me"]))
     told = sentence(UnavailableError, url, tls=Tls(root))
     assert told.endswith("it may ask for a certificate of the client, or not speak TLS")
     told = sentence(UnavailableError, url, tls=Tls(root, *made["stranger"]))
     assert told.endswith("it may not believe the client's certificate, or not speak TLS")
 
 
-def test_another_protocol_than_the_address_says(encrypted, server, made):
+def test_another_protocol_than_the_address_says(encrypted, plain, made):
     tls = Tls(made["root"][0])
-    grpc, http, metrics = (server.ports[name] for name in ("grpc", "http", "metrics"))
+    grpc, http, metrics = (plain.ports[name] for name in ("grpc", "http", "metrics"))
     told = sentence(UnavailableError, f"grpcs://localhost:{grpc}", tls=tls)
     assert told.endswith("it does not speak TLS")
     told = sentence(UnavailableError, f"grpc://localhost:{encrypted.ports['grpc']}")
@@ -101,25 +116,25 @@ def test_another_protocol_than_the_address_says(encrypted, server, made):
     assert told.endswith("it does not speak HTTP")
     told = sentence(UnavailableError, f"http://localhost:{encrypted.ports['grpc']}")
     assert told.endswith("it may speak TLS (https://) or another protocol than http")
-    told = sentence(ServerError, f"http://localhost:{metrics}")
+    told = sentence(ServerError, f"http://localhost:{metrics}", ask=Client.limit)
     assert told.endswith("what answers there is no Triton server")
 
 
 def test_keys(encrypted):
     url = f"http://127.0.0.1:{encrypted.ports['http']}"
-    assert embeds(url, headers={"Admin-Key": KEY})
+    assert works(url, headers={"Admin-Key": KEY})
     for headers in (None, {"admin-key": KEY[:-1]}):
         told = sentence(RequestError, url, headers=headers)
         assert told.endswith("This API is restricted, expecting header 'admin-key'")
 
 
-def test_a_token_crosses_no_network_in_plain_text(server):
-    assert embeds(server.url, token=TOKEN)  # this machine; Triton itself asks for none
+def test_a_token_crosses_no_network_in_plain_text(plain):
+    assert works(plain.url, token=TOKEN)  # this machine; Triton itself asks for none
     refused = r"a token would cross the network in plain text to grpc://gpu\.lab:8001: use grpcs://"
     with pytest.raises(InputError, match=refused):
         Client("grpc://gpu.lab:8001", token=TOKEN)
     with pytest.raises(InputError, match="in plain text to http://10"):
-        Client(f"{server.url},http://10.0.0.1:8000", token=TOKEN)
+        Client(f"{plain.url},http://10.0.0.1:8000", token=TOKEN)
     for words in ({"insecure_token": True}, {}):
         scheme = "grpc" if words else "grpcs"
         Client(f"{scheme}://gpu.lab:8001", token=TOKEN, **words).close()
