@@ -14,7 +14,7 @@ from bionemo_ext.client.resolve import resolve
 from bionemo_ext.client.retry import Retry
 from bionemo_ext.client.transport import Arrays, Inputs, Transport
 from bionemo_ext.contract import Endpoint
-from bionemo_ext.errors import DeadlineError, UnavailableError
+from bionemo_ext.errors import DeadlineError, InputError, UnavailableError
 
 # A deadline of zero would be none, and one that the server or gRPC keeps may come a little early.
 _LEAST_S = 0.001
@@ -56,9 +56,11 @@ class Connection:
         self._replicas = Replicas(addresses, connector(addresses, access), retry, look_up)
         # Whether anybody has ever answered: until then nobody is waited for.
         self._reached = False
+        self._closed = False
 
     async def close(self) -> None:
         """Close all connections; calls under way are given up."""
+        self._closed = True
         await self._replicas.close()
 
     async def ready(self) -> bool:
@@ -92,6 +94,8 @@ class Connection:
 
         One attempt of several may take ``attempt_s``, and the last one what is left.
         """
+        if self._closed:
+            raise InputError("the client is closed")
         attempts = Attempts(self._timeout_s)
         tried: set[Replica] = set()
         rounds, who, replica = 0, self._everyone, None
@@ -120,6 +124,16 @@ class Connection:
                 if not attempts.left_s:
                     raise attempts.too_late(who, self._everyone)
 
+    async def _unless_closed(self, call: Awaitable[T]) -> T:
+        """Tell a call that was broken off by :meth:`close` from one that its caller gave up."""
+        try:
+            return await call
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and task is not None and not task.cancelling():
+                raise UnavailableError("the client was closed before the answer came") from None
+            raise
+
     def _worthwhile(self, failure: Failure, attempts: Attempts, others: bool) -> bool:
         """Whether to try again: now with another server, or later where one has ever answered."""
         self._reached = self._reached or failure.answered
@@ -147,7 +161,7 @@ class Connection:
             with replica.asked() as transport:
                 # gRPC keeps to the limit by itself, but not while it connects.
                 async with asyncio.timeout(limit_s):
-                    return await call(transport, max(limit_s, _LEAST_S))
+                    return await self._unless_closed(call(transport, max(limit_s, _LEAST_S)))
         except TimeoutError:
             if limit_s == left_s:
                 raise

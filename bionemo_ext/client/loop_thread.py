@@ -63,9 +63,7 @@ class LoopThread:
         if loop is None or thread is None or closed:
             last.close()
             return
-        asyncio.run_coroutine_threadsafe(last, loop).add_done_callback(
-            lambda _: loop.call_soon_threadsafe(loop.stop)
-        )
+        asyncio.run_coroutine_threadsafe(_finish(last), loop)
         # The garbage collector may be what closes a client, in any thread.
         if threading.current_thread() is not thread:
             thread.join(_END_S)
@@ -88,10 +86,19 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
+
+
+async def _finish(last: Coroutine[Any, Any, object]) -> None:
+    """Give up everything else, run a last coroutine and stop the loop."""
+    loop = asyncio.get_running_loop()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    try:
+        await last
+        await loop.shutdown_asyncgens()
+    finally:
+        loop.stop()
