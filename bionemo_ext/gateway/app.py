@@ -57,7 +57,7 @@ def create_app(connect: Connect, settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     app.add_api_route("/models", service.models, include_in_schema=False, dependencies=[with_token])
     app.add_api_route("/openapi.json", _openapi, include_in_schema=False)
-    app.add_api_route("/", _index, include_in_schema=False)
+    app.add_api_route("/", _index, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/page", StaticFiles(directory=_PAGE))
     return app
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -62,8 +63,6 @@ def run(
     logging.getLogger("bionemo_ext.gateway").setLevel(level.upper())
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -73,11 +72,16 @@ def run(
     server = _Server(config, on_ready)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ended)  # uvicorn's own while it runs; raised once more at its end
+    server.run(sockets=[_listening(host, port)])
+
+
+def _listening(host: str, port: int) -> socket.socket:
     try:
-        sock = config.bind_socket()
-    except SystemExit:
-        raise RunError(f"{host}:{port} cannot be listened on; is the port in use?") from None
-    server.run(sockets=[sock])
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        raise RunError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
 class _Server(uvicorn.Server):

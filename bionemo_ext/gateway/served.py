@@ -109,7 +109,8 @@ class Directory:
     def __init__(self, connect: Connect, aliases: Mapping[str, str]) -> None:
         self._connect = connect
         self._aliases = aliases
-        self._clients: dict[str | None, AsyncClient] = {}
+        # At once, so that an address of another form is told at the start.
+        self._clients: dict[str | None, AsyncClient] = {None: connect(None)}
         self._known: dict[str, ServedModel] = {}
         self._asked = float("-inf")
         self._asking = asyncio.Lock()

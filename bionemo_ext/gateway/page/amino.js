@@ -19,6 +19,8 @@ export const groupOf = (letter) => GROUPS.find(([, letters]) => letters.includes
 /** "Leu 57" for residue 56 of a sequence. */
 export const title = (sequence, residue) => `${nameOf(sequence[residue])} ${residue + 1}`;
 
-/** -2.31, with a minus sign that is as wide as a digit. */
-export const signed = (value) =>
-  `${value < 0 ? "−" : value > 0 ? "+" : ""}${Math.abs(value).toFixed(2)}`;
+/** 52.31 or −2.31, with a minus sign that is as wide as a digit. */
+export const plain = (value) => `${value < 0 ? "−" : ""}${Math.abs(value).toFixed(2)}`;
+
+/** +2.31 or −2.31, for what is a difference. */
+export const signed = (value) => `${value > 0 ? "+" : ""}${plain(value)}`;

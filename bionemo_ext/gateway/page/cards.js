@@ -58,8 +58,8 @@ export function showTracks(protein, answer) {
     }));
   const wholes = answer.tasks.filter((task) => task.level === "sequence");
   document.getElementById("wholes").replaceChildren(...wholes.map((task) =>
-    make("article", { className: "card whole" }, make("h3", { textContent: label(task) }),
-      valueBars(task, task.values[0]))));
+    make("article", { className: "card whole" }, make("h3", { textContent: label(task) + (task.classes.length > 5 ? ", five likeliest" : "") }),
+      valueBars(task, task.values[0], 5))));
 }
 
 function caption(track) {

@@ -3,7 +3,7 @@
 import { ink, onThemeChange } from "./palette.js";
 import { hideTip, showTip } from "./tip.js";
 
-export const GUTTER = 30; // left of the residues: letters and axes
+export const GUTTER = 34; // left of the residues: letters and axes
 const EDGE = 6; // right of them
 
 export class Chart {

@@ -2,7 +2,7 @@
 
 import { title } from "./amino.js";
 import { Chart, GUTTER, ticks } from "./chart.js";
-import { contactScale, ink } from "./palette.js";
+import { contactScale, ink, theme } from "./palette.js";
 
 const LARGEST = 620;
 const FULL = 65535;
@@ -30,7 +30,6 @@ export class ContactMap extends Chart {
   }
 
   redraw() {
-    this.image = this.paint();
     this.height = Math.min(LARGEST, this.element.clientWidth - GUTTER - 6) + FEET;
     super.redraw();
   }
@@ -39,7 +38,10 @@ export class ContactMap extends Chart {
   get left() { return Math.max(GUTTER, (this.width - this.plotWidth + GUTTER) / 2); }
   y(residue) { return (residue - this.view.from) * this.step; }
 
+  /** One pixel a pair; made once a theme. */
   paint() {
+    if (this.painted === theme()) return this.image;
+    this.painted = theme();
     const { length } = this.sequence;
     const scale = contactScale();
     // 256 colours are as many as an eye tells apart, and a table is quicker than a million sums.
@@ -53,6 +55,7 @@ export class ContactMap extends Chart {
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = length;
     canvas.getContext("2d").putImageData(image, 0, 0);
+    this.image = canvas;
     return canvas;
   }
 
@@ -60,7 +63,7 @@ export class ContactMap extends Chart {
     const [from, width] = [this.view.from, this.view.to - this.view.from];
     context.imageSmoothingEnabled = this.step < 1;
     const side = this.plotWidth;
-    context.drawImage(this.image, from, from, width, width, this.left, 0, side, side);
+    context.drawImage(this.paint(), from, from, width, width, this.left, 0, side, side);
     context.strokeStyle = ink("--line");
     context.strokeRect(this.left - 0.5, 0.5, side, side - 1);
     context.fillStyle = ink("--soft");
@@ -84,9 +87,14 @@ export class ContactMap extends Chart {
 
   /** The row and the column of a residue, framed so that their values stay seen. */
   cross(context, residue, colour) {
-    context.strokeStyle = colour;
+    context.strokeStyle = context.fillStyle = colour;
     context.lineWidth = 1.5;
     const [x, y, side] = [this.x(residue), this.y(residue), this.plotWidth];
+    if (this.step < 5) {
+      context.fillRect(x + this.step / 2 - 0.5, 0, 1, side);
+      context.fillRect(this.left, y + this.step / 2 - 0.5, side, 1);
+      return;
+    }
     context.strokeRect(x, -2, this.step, side + 2);
     context.strokeRect(this.left - 2, y, side + 4, this.step);
   }

@@ -2,7 +2,7 @@
 
 import { GROUPS, ROWS, nameOf, signed, title } from "./amino.js";
 import { Chart, GUTTER, ticks } from "./chart.js";
-import { effectScale, ink } from "./palette.js";
+import { effectScale, ink, theme } from "./palette.js";
 
 const ROW = 15;
 const MEAN = 16; // height of the strip on top
@@ -31,7 +31,9 @@ export class HeatMap extends Chart {
   /** One pixel a value, of all residues; where they outnumber the screen's, neighbours share one. */
   paint() {
     const { length } = this.scan.effects;
-    const share = Math.max(1, Math.floor((this.view.to - this.view.from) / this.plotWidth) + (this.step < 1));
+    const share = Math.max(1, Math.ceil(1 / this.step));
+    if (this.painted === `${theme()} ${share}`) return this.image;
+    this.painted = `${theme()} ${share}`;
     const width = Math.ceil(length / share);
     const scale = effectScale();
     const image = new ImageData(width, ROWS.length + 1);
@@ -50,7 +52,8 @@ export class HeatMap extends Chart {
     const canvas = document.createElement("canvas");
     Object.assign(canvas, { width, height: ROWS.length + 1 });
     canvas.getContext("2d").putImageData(image, 0, 0);
-    return [canvas, share];
+    this.image = [canvas, share];
+    return this.image;
   }
 
   draw(context) {

@@ -1,6 +1,6 @@
 // Everything about the residue that is chosen.
 
-import { ROWS, groupOf, nameOf, signed } from "./amino.js";
+import { ROWS, groupOf, nameOf, plain, signed } from "./amino.js";
 import { classColours } from "./palette.js";
 import { className, label } from "./tracks.js";
 
@@ -90,14 +90,14 @@ export class Inspector {
   }
 }
 
-/** Probabilities as bars, or the number of a regression. */
-export function valueBars(task, row) {
+/** Probabilities as bars, or the number of a regression; `most` keeps the likeliest alone. */
+export function valueBars(task, row, most = Infinity) {
   if (task.kind === "regression") {
-    return make("p", { className: "number", textContent: signed(row[0]) });
+    return make("p", { className: "number", textContent: plain(row[0]) });
   }
   const colours = classColours(task.classes);
   const best = Math.max(...row);
-  return make("ul", { className: task.classes.length > 6 ? "bars many" : "bars" }, ...task.classes.map((_, i) => {
+  return make("ul", { className: Math.min(task.classes.length, most) > 6 ? "bars many" : "bars" }, ...likeliest(row, most).map((i) => {
     const bar = make("span", { className: "bar" });
     bar.style.width = `${100 * row[i]}%`;
     bar.style.background = colours[i];
@@ -106,4 +106,10 @@ export function valueBars(task, row) {
       make("span", { className: "rail" }, bar),
       make("span", { textContent: row[i].toFixed(2) }));
   }));
+}
+
+/** Places of the highest values, highest first; all in their own order where they are few enough. */
+function likeliest(row, most) {
+  const places = row.map((_, i) => i);
+  return row.length <= most ? places : places.sort((a, b) => row[b] - row[a]).slice(0, most);
 }

@@ -6,6 +6,9 @@ export function onThemeChange(listener, options) {
   dark.addEventListener("change", listener, options);
 }
 
+/** What colours depend on; a picture made for one theme is not for the other. */
+export const theme = () => (dark.matches ? "dark" : "light");
+
 /** A colour of the style sheet, for example ink("--ink"). */
 export function ink(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();

@@ -1,6 +1,6 @@
 // One chart a residue-level task, and the ruler above them.
 
-import { signed, title } from "./amino.js";
+import { plain, title } from "./amino.js";
 import { Chart, GUTTER, ticks } from "./chart.js";
 import { classColours, ink, isOrdinal, isStructure } from "./palette.js";
 
@@ -10,7 +10,7 @@ const expected = (row, classes) =>
 
 /** What a task says of one row of values, in words. */
 export function saying(task, row) {
-  if (task.kind === "regression") return `${label(task)} ${signed(row[0])}`;
+  if (task.kind === "regression") return `${label(task)} ${plain(row[0])}`;
   if (task.kind === "multilabel") {
     const found = task.classes.filter((_, i) => row[i] >= 0.5);
     return `${label(task)}: ${found.join(", ") || "none"}`;
@@ -23,7 +23,7 @@ export const label = (task) => task.name.replaceAll("_", " ");
 
 const STRUCTURE_NAMES = { H: "helix", E: "strand", C: "coil" };
 export const className = (task, i) =>
-  isStructure(task.classes) ? STRUCTURE_NAMES[task.classes[i]] ?? task.classes[i] : task.classes[i];
+  (isStructure(task.classes) && STRUCTURE_NAMES[task.classes[i]]) || task.classes[i].replaceAll("_", " ");
 
 /** Position, and letters where there is room. */
 export class Ruler extends Chart {

@@ -1,10 +1,12 @@
 """The gateway as callers of the ESM-2 service meet it: real HTTP, the real server behind it."""
 
 import io
+import re
 import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -264,3 +266,44 @@ def test_no_answer_in_time(server, tmp_path):
         answers = []
         slow(hasty, answers, 1000)
     assert answers[0].status_code == 504
+
+
+def test_the_example_of_the_documentation_runs(guarded):
+    text = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {}
+    exec(  # noqa: S102
+        code.replace("http://127.0.0.1:8080", guarded.url).replace("TOKEN", TOKEN), names
+    )
+    assert names["vectors"].shape == (2, 64)
+    assert names["residues"].shape == (2, 20, 64)
+
+
+def test_a_caller_that_goes_away_frees_its_place(server, tmp_path):
+    options = ("--under-way", "1", "--waiting", "0")
+    with running(tmp_path / "log", server.url, *options) as small:
+        body = {"sequence": "M" * 1000, "method": "masked"}  # many seconds
+        with pytest.raises(requests.ReadTimeout):
+            requests.post(f"{small.url}/api/scan", json=body, timeout=1)
+        began = time.monotonic()
+        while (status := small.post("/api/tracks", {"sequence": "MKT"}).status_code) == 429:
+            assert time.monotonic() - began < 30
+            time.sleep(0.05)
+        assert status == 200
+        assert [line["status"] for line in small.log() if line["path"] == "/api/scan"] == [499]
+
+
+def test_a_port_in_use_is_a_sentence(refusal, gateway):
+    port = gateway.url.rpartition(":")[2]
+    code, sentence = refusal("gateway", "--url", "grpc://127.0.0.1:1", "--port", port)
+    assert code == 1
+    assert sentence == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
+def test_options_that_cannot_work_are_a_sentence(refusal, tmp_path):
+    url = ("--url", "grpc://127.0.0.1:1")
+    assert refusal("gateway", *url, "--model", "x")[0] == 2
+    assert refusal("gateway", *url, "--token", "short")[0] == 2
+    code, sentence = refusal("gateway", *url, "--token-file", tmp_path / "none")
+    assert (code, "cannot be read" in sentence) == (2, True)
+    assert refusal("gateway", "--url", "127.0.0.1:1")[0] == 2

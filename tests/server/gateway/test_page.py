@@ -157,8 +157,8 @@ def test_pointing_and_clicking_mark_a_residue_everywhere(gateway, browser, pictu
         wait_for_all(page)
         track = page.locator(".chart[aria-label='conservation']")
         box = track.bounding_box()
-        step = (box["width"] - 36) / 311
-        position = {"x": 30 + 100.5 * step, "y": 30}
+        step = (box["width"] - 40) / 311
+        position = {"x": 34 + 100.5 * step, "y": 30}
         track.hover(position=position)
         assert page.locator("#tip").inner_text().startswith("Arg 101")
         track.click(position=position)
