@@ -6,6 +6,7 @@ from bionemo_ext.client import quiet  # noqa: F401 (before gRPC is imported)
 from bionemo_ext.client.access import Tls
 from bionemo_ext.client.async_client import AsyncClient
 from bionemo_ext.client.client import Client
+from bionemo_ext.client.frames import to_frame
 from bionemo_ext.client.results import Prediction, Result, Structure, TruncationWarning
 from bionemo_ext.client.retry import Retry
 
@@ -18,4 +19,5 @@ __all__ = [
     "Structure",
     "Tls",
     "TruncationWarning",
+    "to_frame",
 ]
