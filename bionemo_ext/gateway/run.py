@@ -81,7 +81,9 @@ def _listening(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
     except OSError as error:
-        raise RunError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        # Python names the address once more, in brackets.
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise RunError(f"cannot listen on {host}:{port}: {reason}") from None
 
 
 class _Server(uvicorn.Server):
