@@ -17,6 +17,7 @@ _HELP = {
     "padding_rows": "Rows among them that only fill up to the longest sequence",
     "queued_requests": "Requests that left the encoder's queue",
     "queue_us": "Microseconds that they waited there",
+    "refused_requests": "Requests that found the queue full, or waited too long",
 }
 
 

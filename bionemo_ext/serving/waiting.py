@@ -46,14 +46,16 @@ class WaitingRoom(Generic[T]):
     Attributes
     ----------
     counts : Counter of str
-        Since the start: ``queued_requests`` that were taken, late ones included, and the
-        microseconds that they waited, ``queue_us``.
+        Since the start: ``queued_requests`` that were taken, late ones included, the microseconds
+        that they waited, ``queue_us``, and ``refused_requests``, for which there was no room or
+        that were late.
     """
 
     def __init__(self, size: int, max_tokens: int) -> None:
         self.size = size
         self.max_tokens = max_tokens
-        self.counts: Counter[str] = Counter()
+        # Every key from the start: it is read while other threads count.
+        self.counts = Counter(queued_requests=0, queue_us=0, refused_requests=0)
         self._waiting: deque[Waiting[T]] = deque()
         self._closed = False
         self._changed = threading.Condition()
@@ -66,6 +68,7 @@ class WaitingRoom(Generic[T]):
         """Add a request, which may wait so long; False when the room is full."""
         with self._changed:
             if len(self._waiting) >= self.size:
+                self.counts["refused_requests"] += 1
                 return False
             now = time.monotonic()
             self._waiting.append(Waiting(item, tokens, now, now + patience_s))
@@ -93,6 +96,7 @@ class WaitingRoom(Generic[T]):
                 now = time.monotonic()
                 if now > first.until:
                     late.append(first.item)
+                    self.counts["refused_requests"] += 1
                 elif ready and tokens + first.tokens > self.max_tokens:
                     break
                 else:

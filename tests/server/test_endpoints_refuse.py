@@ -174,7 +174,7 @@ def test_metrics_count_residues_passes_and_padding(ask, server):
     assert after.pop("queue_us") > before["queue_us"]
     assert {name: after[name] - before[name] for name in after} == {
         "sequences": 3, "residues": 19, "passes": 2, "tokens": 25, "capacity_tokens": 2 * 8192,
-        "rows": 25, "padding_rows": 6, "queued_requests": 2,
+        "rows": 25, "padding_rows": 6, "queued_requests": 2, "refused_requests": 0,
     }  # fmt: skip
 
 

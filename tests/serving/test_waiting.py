@@ -33,6 +33,7 @@ def test_a_full_room_takes_no_more_until_some_are_taken():
     assert [room.put(number, 1, 60) for number in range(3)] == [True, True, False]
     assert room.take() == ([0, 1], [])
     assert room.put(3, 1, 60)
+    assert room.counts["refused_requests"] == 1
 
 
 def test_who_waited_too_long_is_told_apart():
@@ -40,7 +41,11 @@ def test_who_waited_too_long_is_told_apart():
     room.put("late", 90, 0.01)
     room.put("patient", 90, 60)
     time.sleep(0.05)
+    assert len(room) == 2
     assert room.take() == (["patient"], ["late"])
+    assert room.counts.pop("queue_us") >= 2 * 50_000
+    assert room.counts == {"queued_requests": 2, "refused_requests": 1}
+    assert len(room) == 0
 
 
 def test_what_many_threads_put_is_taken_once_and_at_once():
