@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from bionemo_ext.cli.extras import needs
-from bionemo_ext.errors import InputError
 
 
 def gateway(
     url: Annotated[
         str,
         typer.Option(
-            envvar="BIONEMO_EXT_URL", help="The Triton server, for example grpc://127.0.0.1:8001."
+            envvar="BIONEMO_EXT_URL",
+            help="Server: grpc://HOST:PORT, grpcs://, http:// or https://; several with commas.",
         ),
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -47,7 +47,10 @@ def gateway(
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key of --tls-cert, PEM.")] = None,
     server_token_file: Annotated[
-        Path | None, typer.Option(help="File with the token that the server asks for.")
+        Path | None,
+        typer.Option(
+            help="File with the token to send to the server; else the variable BIONEMO_EXT_TOKEN."
+        ),
     ] = None,
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds for the server's answer, retries included.")
@@ -79,17 +82,19 @@ def gateway(
         from bionemo_ext.gateway import Settings, create_app
         from bionemo_ext.gateway.run import run
         from bionemo_ext.gateway.settings import parse_aliases
-    from bionemo_ext.client import AsyncClient, Tls
+    from bionemo_ext.client import AsyncClient
+    from bionemo_ext.client.options import access_words, read_token
     from bionemo_ext.contract import DEFAULT_MODEL
 
-    server_token = _token(server_token_file, None)
-    tls = Tls(tls_ca, tls_cert, tls_key) if tls_ca or tls_cert or tls_key else None
+    access = access_words(
+        tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, token_file=server_token_file
+    )
     settings = Settings(
-        parse_aliases(models or []),
-        _token(token_file, token),
-        max_body_kib * 1024,
-        under_way,
-        waiting,
+        aliases=parse_aliases(models or []),
+        token=read_token(token_file) if token_file else token,
+        max_body_bytes=max_body_kib * 1024,
+        under_way=under_way,
+        waiting=waiting,
     )
 
     def ready(address: str) -> None:
@@ -100,17 +105,6 @@ def gateway(
         sys.stdout.flush()
 
     def connect(model: str | None) -> AsyncClient:
-        return AsyncClient(
-            url, timeout_s=timeout, model=model or DEFAULT_MODEL, tls=tls, token=server_token
-        )
+        return AsyncClient(url, timeout_s=timeout, model=model or DEFAULT_MODEL, **access)
 
     run(create_app(connect, settings), host, port, drain_s, log_level, ready)
-
-
-def _token(file: Path | None, token: str | None) -> str | None:
-    if file is None:
-        return token
-    try:
-        return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the token file {file} cannot be read: {error}") from None

@@ -24,7 +24,7 @@ function chosenModel() {
 function showModels() {
   $("model").replaceChildren(...models.map(({ id }) => new Option(id, id)));
   $("model-field").hidden = models.length < 2;
-  $("server").textContent = models.length ? `connected to ${chosenModel().id}` : "the server has no model";
+  $("server").textContent = models.length ? `${chosenModel().id} is ready` : "the server has no model";
   $("server").classList.toggle("good", models.length > 0);
   showLimit();
 }
@@ -66,7 +66,8 @@ function refuse(error) {
   const needsToken = error.status === 401 || error.status === 403;
   if (needsToken) $("token-field").hidden = false;
   const field = needsToken ? $("token") : $("sequence");
-  $("problem").textContent = error.message;
+  $("problem").textContent =
+    error.status === 401 ? "This gateway asks for a token: type it into the field Token." : error.message;
   if (needsToken || error.status === 422) {
     field.setAttribute("aria-invalid", "true");
     field.focus();
@@ -192,7 +193,7 @@ $("zoom-out").addEventListener("click", () => protein.view.zoom(2));
 $("zoom-all").addEventListener("click", () => protein.view.show(0, protein.view.length));
 
 function showModelName() {
-  $("server").textContent = `connected to ${chosenModel().id}`;
+  $("server").textContent = `${chosenModel().id} is ready`;
 }
 
 for (const example of EXAMPLES) {

@@ -215,6 +215,10 @@ class Bars extends Track {
   }
 }
 
+/** A number that fits beside an axis. */
+const short = (value) =>
+  String(Number(value.toFixed(Math.abs(value) < 10 ? 2 : 0))).replace("-", "−");
+
 class Line extends Track {
   constructor(view, sequence, task) {
     super(view, sequence, task, 70);
@@ -246,7 +250,7 @@ class Line extends Track {
   }
 
   scale(context) {
-    this.axis(context, 4, 66, this.high.toPrecision(2), this.low.toPrecision(2));
+    this.axis(context, 4, 66, short(this.high), short(this.low));
   }
 }
 

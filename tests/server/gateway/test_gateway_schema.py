@@ -6,6 +6,7 @@ import sys
 import pytest
 from gateway_process import TOKEN
 
+pytest.importorskip("schemathesis")
 pytestmark = pytest.mark.server
 
 

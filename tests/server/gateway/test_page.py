@@ -282,7 +282,7 @@ def test_a_gateway_with_a_token(shaped, browser, pictures, tmp_path):
     ):
         page = watched.page
         page.wait_for_selector("#token-field:visible")
-        assert "a token is needed" in page.locator("#problem").inner_text()
+        assert "asks for a token" in page.locator("#problem").inner_text()
         watched.shot(pictures, "token")
         page.get_by_label("Token").fill(TOKEN)
         ask(page, PROTEIN[:60])
