@@ -63,8 +63,10 @@ class Attempts:
         kind, detail = failure.kind, failure.detail
         if self.made > 1:
             detail += f" (tried {self.made} times in {self.taken_s:.1f} s)"
+        if issubclass(kind, UnavailableError) and failure.answered:
+            return kind(f"the server at {who} took no request: {detail}")
         if issubclass(kind, UnavailableError):
-            return kind(f"no answer from {who if failure.answered else everyone}: {detail}")
+            return kind(f"no answer from {everyone}: {detail}")
         if issubclass(kind, DeadlineError):
             return kind(f"{who} did not answer in time: {detail}")
         if issubclass(kind, RequestError | NotFoundError):

@@ -43,6 +43,8 @@ _QUEUE_FULL = re.compile(r"maximum queue size|queue is full", re.IGNORECASE)
 # The request waited for as long as the deadline that it carried, or the queue, allowed.
 _TOO_LATE = re.compile(r"waited too long|timeout expired", re.IGNORECASE)
 _CLOSED = re.compile(r"restricted|not allowed", re.IGNORECASE)
+# Of gRPC itself, of a proxy: the same message is too large the next time too.
+_TOO_LARGE = re.compile(r"larger than max|too large", re.IGNORECASE)
 _DEAD_WORKER = re.compile(r"stub process", re.IGNORECASE)
 _NOT_READY = re.compile(r"not ready|no available versions|unknown model", re.IGNORECASE)
 
@@ -96,6 +98,8 @@ def judge(kind: type[BionemoExtError], message: str, *, known: bool) -> Failure:
     """
     detail = one_line(message)
     if issubclass(kind, UnavailableError):
+        if _TOO_LARGE.search(detail):
+            return Failure(RequestError, detail)
         if _QUEUE_FULL.search(detail) or kind is BusyError:
             return Failure(BusyError, detail, retry=True)
         if _TOO_LATE.search(detail):
