@@ -26,7 +26,7 @@ def guarded(server, tmp_path_factory):
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs in this thread: others need theirs
 def browser():
     playwright = pytest.importorskip("playwright.sync_api")
     path = chromium()
