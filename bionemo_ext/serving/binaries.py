@@ -96,8 +96,13 @@ class Binaries:
         # oneDNN keeps the kernels of the last 1,024 shapes, and each pass has shapes of its own:
         # they took hundreds of MiB and were never used again. A pass needs a few.
         env.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+        # So does PyTorch for its own calls of oneDNN; in bfloat16 that was 1 MiB a second.
+        env.setdefault("LRU_CACHE_CAPACITY", "16")
         # Answers of many MiB pass through many threads, and each arena of glibc keeps what it held.
         env.setdefault("MALLOC_ARENA_MAX", "2")
+        # Activations of a pass go back to the system: glibc would raise this bound to 32 MiB, and
+        # keep the holes that passes of other lengths leave.
+        env.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 20))
         if threads is not None:
             env["OMP_NUM_THREADS"] = str(threads)
         return env
