@@ -13,7 +13,7 @@ const STEPS = { tracks: "Tracks", contacts: "Contacts", scan: "Mutations" };
 
 let models = [];
 let protein = null; // what is shown
-let asking = null; // ends what is under way
+let asking = null; // ends the question that is not yet answered
 
 // --- the form ---------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ async function analyse() {
     cards.showTracks(protein, answer);
     protein.inspector.later();
     step("tracks", "done", began);
-    await Promise.all([contacts(protein, signal), scan(protein, signal)]);
+    await Promise.all([contacts(protein), scan(protein)]);
   } catch (error) {
     if (error.name !== "AbortError") refuse(error);
   } finally {
@@ -109,18 +109,21 @@ async function analyse() {
 }
 
 function open(record, answer, model) {
+  protein?.stop.abort(); // what is still asked about it
   protein?.charts.forEach((chart) => chart.remove());
   const view = new View(answer.sequence.length);
   const overview = new Overview(view);
   protein = {
     name: record.name, sequence: answer.sequence, model, view, tasks: [], scan: null, map: null,
-    charts: [overview],
+    charts: [overview], stop: new AbortController(), scanning: new AbortController(),
   };
   protein.inspector = new Inspector($("inspector"), protein);
   $("map").replaceChildren(overview.element);
   $("empty").hidden = true;
   $("results").hidden = false;
   $("name").textContent = record.name === "sequence" ? "Your protein" : record.name;
+  document.title = `${$("name").textContent} · Protein view`;
+  if ($("name").getBoundingClientRect().bottom > innerHeight) $("results").scrollIntoView();
   const words = record.description.slice(record.name.length).trim();
   $("facts").textContent = [words, `${view.length.toLocaleString("en")} residues`, `model ${model.id}`]
     .filter(Boolean).join(" · ");
@@ -144,7 +147,7 @@ function step(id, state, began) {
 
 const body = ({ name, sequence, model }) => ({ name, sequence, model: model.id });
 
-async function part(of, id, signal, served, absent, answer) {
+async function part(of, id, served, absent, answer) {
   if (!served) {
     cards.hint(id, absent);
     step(id, "none");
@@ -160,16 +163,19 @@ async function part(of, id, signal, served, absent, answer) {
   } catch (error) {
     if (error.name === "AbortError") return;
     step(id, "failed");
-    cards.fail(id, error.message, () => part(of, id, signal, served, absent, answer));
+    cards.fail(id, error.message, () => part(of, id, served, absent, answer));
   }
 }
 
-const contacts = (of, signal) =>
-  part(of, "contacts", signal, of.model.contacts, "This model predicts no contacts.", async () =>
-    cards.showContacts(of, await api.contacts(body(of), signal)));
+const contacts = (of) =>
+  part(of, "contacts", of.model.contacts, "This model predicts no contacts.", async () =>
+    cards.showContacts(of, await api.contacts(body(of), of.stop.signal)));
 
-const scan = (of, signal) =>
-  part(of, "scan", signal, of.model.mutation_effects, "This server scores no mutations.", async () => {
+const scan = (of) =>
+  part(of, "scan", of.model.mutation_effects, "This model scores no mutations.", async () => {
+    of.scanning.abort(); // by the other method
+    of.scanning = new AbortController();
+    const signal = AbortSignal.any([of.stop.signal, of.scanning.signal]);
     const answer = await api.scan({ ...body(of), method: $("method").value }, signal);
     of.heat?.remove();
     of.heat = cards.showScan(of, answer);
@@ -187,7 +193,7 @@ $("sequence").addEventListener("keydown", (event) => {
 });
 $("record").addEventListener("change", analyse);
 $("model").addEventListener("change", () => (showModelName(), showLimit()));
-$("method").addEventListener("change", () => protein && scan(protein, asking.signal));
+$("method").addEventListener("change", () => protein && scan(protein));
 $("zoom-in").addEventListener("click", () => protein.view.zoom(0.5));
 $("zoom-out").addEventListener("click", () => protein.view.zoom(2));
 $("zoom-all").addEventListener("click", () => protein.view.show(0, protein.view.length));

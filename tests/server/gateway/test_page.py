@@ -174,9 +174,9 @@ def test_a_bad_sequence_gets_a_sentence_and_nothing_is_lost(gateway, browser, pi
     # Chromium itself notes the 422.
     with opened(browser, gateway.url, expect=["Failed to load resource"]) as watched:
         page = watched.page
-        ask(page, ">good\nMKTVRQGLLLAYGG")
-        wait_for_all(page)
-        ask(page, ">bad\nMKT7VRQG")
+        ask(page, f">good\n{PROTEIN}")
+        page.wait_for_selector(DONE.format("tracks"), timeout=PATIENCE_MS)
+        ask(page, ">bad\nMKT7VRQG")  # while the first is not yet answered whole
         field = page.get_by_label("Protein sequence or FASTA")
         page.wait_for_selector("#sequence[aria-invalid=true]")
         assert (
@@ -185,6 +185,7 @@ def test_a_bad_sequence_gets_a_sentence_and_nothing_is_lost(gateway, browser, pi
             .startswith("record 'bad' has '7' at position 4, which is not in the ESM-2 alphabet")
         )
         assert field.input_value() == ">bad\nMKT7VRQG"
+        wait_for_all(page)
         assert page.locator("#name").inner_text() == "good"
         assert page.locator(".charts .chart[role=slider]").count() == 6
         watched.shot(pictures, "bad_sequence")
@@ -241,6 +242,38 @@ def test_on_a_narrow_screen(gateway, browser, pictures):
         expect(page.locator("#name")).to_have_text("b")
 
 
+def test_the_other_method(gateway, browser):
+    with opened(browser, gateway.url) as watched:
+        page = watched.page
+        ask(page, PROTEIN[:30])
+        wait_for_all(page)
+        page.get_by_label("Method").select_option("masked")
+        wait_for_all(page)
+        chart = page.locator(".chart[aria-label='Mutation effects']")
+        chart.focus()
+        for key in ("Home", "ArrowDown"):
+            page.keyboard.press(key)
+        body = {"sequence": PROTEIN[:30], "method": "masked"}
+        effect = gateway.post("/api/scan", body).json()["effects"][0][AMINO_ACIDS.index("H")]
+        assert abs(effect) > 0.02
+        said = f"M1H  {effect:+.2f}".replace("-", "\u2212")
+        expect(chart).to_have_attribute("aria-valuetext", re.compile(re.escape(said)))
+
+
+def test_what_the_server_lacks_is_a_hint(tiny_hf_folder, browser, pictures, tmp_path):
+    export(tiny_hf_folder, tmp_path / "out", [])
+    with (
+        LocalServer(tmp_path / "out" / "triton", threads=1) as bare,
+        running(tmp_path / "log", bare.url) as found,
+        opened(browser, found.url) as watched,
+    ):
+        ask(watched.page, PROTEIN[:60])
+        wait_for_all(watched.page)
+        expect(watched.page.locator("#tracks")).to_contain_text("no task about residues")
+        assert watched.page.locator("#wholes article").count() == 0
+        watched.shot(pictures, "no_tasks")
+
+
 @pytest.mark.slow
 def test_the_longest_protein(gateway, browser, pictures):
     with opened(browser, gateway.url) as watched:
@@ -252,27 +285,24 @@ def test_the_longest_protein(gateway, browser, pictures):
         watched.shot(pictures, "longest")
 
 
-@pytest.mark.parametrize(
-    ("what", "lines"),
-    [("tracks", 301), ("contacts", 1 + 300 * 299 // 2), ("mutation effects", 301)],
-)
-def test_downloads(gateway, browser, what, lines, tmp_path):
+def test_downloads(gateway, browser, tmp_path):
+    lines = {"tracks": 301, "contacts": 1 + 300 * 299 // 2, "mutation effects": 301}
     with opened(browser, gateway.url) as watched:
         page = watched.page
         ask(page, f">p 1\n{PROTEIN}")
         wait_for_all(page)
 
-        def download(kind):
+        def download(what, kind):
             with page.expect_download() as found:
                 page.get_by_role("button", name=f"Download {what} as {kind}").click()
             path = tmp_path / found.value.suggested_filename
             found.value.save_as(path)
             return path
 
-        assert download("PNG").read_bytes().startswith(b"\x89PNG")
-        rows = download("CSV").read_text().splitlines()
-        assert len(rows) == lines
-        assert json.loads(download("JSON").read_text())["sequence"] == PROTEIN
+        for what, count in lines.items():
+            assert download(what, "PNG").read_bytes().startswith(b"\x89PNG")
+            assert len(download(what, "CSV").read_text().splitlines()) == count
+            assert json.loads(download(what, "JSON").read_text())["sequence"] == PROTEIN
 
 
 def test_a_gateway_with_a_token(shaped, browser, pictures, tmp_path):
