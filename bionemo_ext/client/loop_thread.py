@@ -30,7 +30,7 @@ class LoopThread:
         Raises
         ------
         InputError
-            If the client was closed before.
+            If the client was closed before, or is that of a process that this one was forked from.
         UnavailableError
             If it is closed meanwhile.
         """
@@ -60,7 +60,7 @@ class LoopThread:
         with self._lock:
             loop, thread, closed = self._loop, self._thread, self._closed
             self._closed = True
-        if loop is None or thread is None or closed:
+        if loop is None or thread is None or closed or not thread.is_alive():
             last.close()
             return
         asyncio.run_coroutine_threadsafe(_finish(last), loop)
@@ -72,6 +72,10 @@ class LoopThread:
         with self._lock:
             if self._closed:
                 raise InputError("the client is closed")
+            if self._thread is not None and not self._thread.is_alive():
+                raise InputError(
+                    "the client was used before this process was forked; make one in each process"
+                )
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 # Not waited for when the program ends: the client's finalizer ends it before.

@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo_ext.client.costs import Costs, may_be_cut, may_have_masks
+from bionemo_ext.client.costs import (
+    REQUEST_TOKENS,
+    REQUEST_WORK,
+    Costs,
+    may_be_cut,
+    may_have_masks,
+)
 from bionemo_ext.client.results import Result
 from bionemo_ext.contract import MASK, MASKED_LOGITS, RESIDUES, SCORE, Endpoint
 from bionemo_ext.sequences import LengthPolicy, Record, SequencePolicy, clean_sequence, windows
 from bionemo_ext.sequences.masked import MASK_LETTER, clean_masked, refuse_masks
 from bionemo_ext.sequences.policy import refuse_long
 
-# What is read ahead, sorted by length and sent; bounds the memory of a stream of records, and what
-# is lost of one that is broken off.
-CHUNK_RESIDUES = 65_536
-CHUNK_RECORDS = 2_048
-CHUNK_WORK = 262_144
+# Of the answers of what is read ahead, sorted by length and sent; bounds the memory of a stream.
 CHUNK_BYTES = 64 << 20
+CHUNK_RECORDS = 2_048
 
 Array = NDArray[Any]
 
@@ -112,8 +115,12 @@ def jobs(
         yield Job(record.name, sequence, length, spans, position)
 
 
-def chunks(items: Iterable[Job], costs: Costs) -> Iterator[list[Job]]:
-    """Jobs in their order, as many at a time as memory should hold."""
+def chunks(items: Iterable[Job], costs: Costs, in_flight: int) -> Iterator[list[Job]]:
+    """Jobs in their order, as many at a time as make ``in_flight`` requests or so.
+
+    Few, so that the first answers come soon and little is lost of a stream that is broken off.
+    """
+    most_residues, most_work = in_flight * REQUEST_TOKENS, in_flight * REQUEST_WORK
     chunk: list[Job] = []
     residues = work = size = 0
     for job in items:
@@ -121,8 +128,8 @@ def chunks(items: Iterable[Job], costs: Costs) -> Iterator[list[Job]]:
         residues += len(job.sequence)
         work += sum(costs.work(end - start) for start, end in job.spans)
         size += costs.answer_bytes(len(job.sequence))
-        full = residues >= CHUNK_RESIDUES or len(chunk) >= CHUNK_RECORDS
-        if full or work >= CHUNK_WORK or size >= CHUNK_BYTES:
+        full = residues >= most_residues or work >= most_work
+        if full or size >= CHUNK_BYTES or len(chunk) >= CHUNK_RECORDS:
             yield chunk
             chunk, residues, work, size = [], 0, 0, 0
     if chunk:

@@ -75,7 +75,7 @@ class Stream:
         self._connection, self.endpoint, self._inputs = connection, endpoint, inputs
         self._costs = Costs(endpoint, outputs, many_passes(inputs))
         self._policy = policy or SequencePolicy()
-        self._places = asyncio.Semaphore(in_flight)
+        self._in_flight, self._places = in_flight, asyncio.Semaphore(in_flight)
         self._on_progress = on_progress
         self._sent: deque[_Sent] = deque()
 
@@ -95,9 +95,8 @@ class Stream:
         limit = self.endpoint.max_residues
         limit = min(limit, self._policy.max_residues or limit)
         records = plan.named(sequences)
-        return plan.chunks(
-            plan.jobs(records, self._policy, limit, self._costs.outputs), self._costs
-        )
+        jobs = plan.jobs(records, self._policy, limit, self._costs.outputs)
+        return plan.chunks(jobs, self._costs, self._in_flight)
 
     async def feed(self, chunk: list[plan.Job]) -> list[Result]:
         """Send a chunk; gives the results of the one before it, once they are there."""

@@ -126,10 +126,10 @@ def test_requests_stay_within_batch_and_tokens(lengths, max_batch):
 @given(st.lists(st.integers(1, 20_000), max_size=40))
 def test_chunks_keep_order_and_bound_memory(lengths):
     todo = proteins_of(lengths, ("mean",))
-    found = list(plan.chunks(iter(todo), Costs(ENCODER, ("mean",))))
+    found = list(plan.chunks(iter(todo), Costs(ENCODER, ("mean",)), 2))
     assert [job for chunk in found for job in chunk] == todo
     for chunk in found:
-        assert sum(len(job.sequence) for job in chunk[:-1]) < plan.CHUNK_RESIDUES
+        assert sum(len(job.sequence) for job in chunk[:-1]) < 2 * costs.REQUEST_TOKENS
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_chunks_keep_order_and_bound_memory(lengths):
 @given(lengths=st.lists(st.integers(1, 1022), min_size=1, max_size=60))
 def test_large_and_dear_answers_are_asked_for_a_few_at_a_time(endpoint, output, masked, lengths):
     cost = Costs(endpoint, (output,), masked)
-    chunks = list(plan.chunks(iter(proteins_of(lengths, (output,))), cost))
+    chunks = list(plan.chunks(iter(proteins_of(lengths, (output,))), cost, 4))
     assert [len(job.sequence) for chunk in chunks for job in chunk] == lengths
     for chunk in chunks:
         sizes = [cost.answer_bytes(len(job.sequence)) for job in chunk]
         assert sum(sizes[:-1]) < plan.CHUNK_BYTES
-        assert sum(cost.work(len(job.sequence)) for job in chunk[:-1]) < plan.CHUNK_WORK
+        assert sum(cost.work(len(job.sequence)) for job in chunk[:-1]) < 4 * costs.REQUEST_WORK
         for request in plan.requests(chunk, cost):
             count, longest = len(request.pieces), len(request.pieces[0].sequence)
             assert count <= endpoint.max_batch_size

@@ -162,6 +162,25 @@ def test_a_client_that_is_closed_while_it_asks(server):
         client.ready()
 
 
+def test_a_client_of_a_process_that_was_forked(server):
+    code = f"""{HEAD}
+import os
+client = Client(url)
+client.embed("MKT")
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+try:
+    client.embed("MKT")
+except Exception as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, server.url], capture_output=True, text=True, timeout=60
+    )
+    told = "the client was used before this process was forked; make one in each process\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, told, "")
+
+
 def test_a_client_that_nobody_holds_ends_its_thread(server):
     def threads():
         return {one for one in threading.enumerate() if one.name == "bionemo-ext-client"}
