@@ -1,7 +1,11 @@
 """TLS, tokens and keys, right and wrong; and servers that speak another protocol."""
 
+import asyncio
+import contextlib
+import ssl
 import subprocess
 import sys
+import threading
 
 import pytest
 from certificates import certificate
@@ -92,6 +96,43 @@ def test_tls(encrypted, made):
         told = sentence(UnavailableError, f"grpcs://localhost:{port}", tls=tls)
         assert told.startswith(f"no answer from grpcs://localhost:{port}: its certificate is not ")
         assert told.endswith("signed by an authority that this client believes")
+
+
+@contextlib.contextmanager
+def https_before(port, cert, key):
+    """What ends TLS before a server's HTTP, as an ingress does; gives the port."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    loop = asyncio.new_event_loop()
+
+    async def pipe(reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def both(reader, writer):
+        to, back = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pipe(reader, back), pipe(to, writer))
+
+    serving = loop.run_until_complete(asyncio.start_server(both, "127.0.0.1", 0, ssl=context))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield serving.sockets[0].getsockname()[1]
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+
+
+def test_https(plain, made):
+    with https_before(plain.ports["http"], *made["server"]) as port:
+        assert works(f"https://localhost:{port}", tls=Tls(made["root"][0]), token=TOKEN)
+        told = sentence(UnavailableError, f"https://127.0.0.1:{port}", tls=Tls(made["root"][0]))
+        assert told.endswith("its certificate is for another name than that of the address")
+        told = sentence(UnavailableError, f"https://localhost:{port}", tls=Tls(made["other"][0]))
+        assert told.endswith("signed by an authority that this client believes")
+        told = sentence(UnavailableError, f"http://localhost:{port}")
+        assert told.endswith("it may speak TLS (https://) or another protocol than http")
 
 
 def test_a_certificate_of_the_client(mutual, made):
