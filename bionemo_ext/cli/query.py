@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -181,17 +181,26 @@ def _kept(job: "BulkJob", source: Source) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        kept = f"{len(job):,} records are kept, {again}" if len(job) else "nothing is kept"
+        count = _count_kept(job)
+        kept = f"{count:,} records are kept, {again}" if count else "nothing is kept"
         print(f"bionemo-ext: interrupted; {kept}", file=sys.stderr)
         raise typer.Exit(128 + signals[0]) from None
     except (RunError, InputError) as error:
-        if not len(job) or "--restart" in str(error):
+        count = _count_kept(job)
+        if not count or "--restart" in str(error):
             raise
         mended = ", once that is mended" if isinstance(error, InputError) else ""
-        raise type(error)(f"{error}; {len(job):,} records are kept, {again}{mended}") from None
+        raise type(error)(f"{error}; {count:,} records are kept, {again}{mended}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _count_kept(job: "BulkJob") -> int:
+    """Put what was answered on the disk, if there is room; gives how many are there."""
+    with suppress(RunError, InputError):
+        job.flush()
+    return job.on_disk
 
 
 def _write_skipped(job: "BulkJob", source: Source) -> list[Path]:

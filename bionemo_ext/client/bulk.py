@@ -11,24 +11,28 @@ A part is whole or not there, so whatever ends the process (a signal, a full dis
 power) costs at most the records since the last one.
 """
 
-import fcntl
-import json
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
+from bionemo_ext.client.bulk_folder import (
+    LOCK,
+    MANIFEST,
+    differences,
+    take_lock,
+    write_manifest,
+)
 from bionemo_ext.client.bulk_parts import count_part, read_part, sync, write_part
 from bionemo_ext.client.files import cannot_be_written
 from bionemo_ext.client.results import Result
 from bionemo_ext.errors import InputError, RunError
 from bionemo_ext.sequences import Record
 
-_FORMAT = 1
+_FORMAT = "1"
 # A part ends at the first of these: enough for few files, little to lose, little to hold.
 _PART_RECORDS = 2_048
 _PART_BYTES = 32 << 20
@@ -78,7 +82,7 @@ class BulkJob:
 
     def __enter__(self) -> Self:
         with cannot_be_written(self.folder):
-            self._lock = self._take_lock()
+            self._lock = take_lock(self.folder, self.out)
             try:
                 self._open()
             except BaseException:
@@ -96,15 +100,19 @@ class BulkJob:
             # On a full disk what is held is lost, and the first error is the one to tell.
             with suppress(*((RunError, InputError) if kind else ())):
                 self.flush()
-            if len(self) == 0:
+            if not self.on_disk:
                 self._remove()
         finally:
             self._let_go()
 
     def __len__(self) -> int:
         """Count the results that there are."""
-        parts, held = self._kept
-        return sum(count for _, count in parts) + len(held)
+        return self.on_disk + len(self._kept[1])
+
+    @property
+    def on_disk(self) -> int:
+        """Count the results that are in parts: those that outlast this process."""
+        return sum(count for _, count in self._kept[0])
 
     def __iter__(self) -> Iterator[Result]:
         """Yield the results in the order of the records, one part in memory at a time.
@@ -190,7 +198,10 @@ class BulkJob:
             If it cannot be written.
         """
         path = self.folder / out.name
-        yield path
+        try:
+            yield path
+        except (RunError, InputError) as error:  # name the place that was asked for
+            raise type(error)(str(error).replace(str(path), str(out))) from None
         with cannot_be_written(out):
             # On the disk before the parts go.
             for written in (path, *(path.iterdir() if path.is_dir() else ())):
@@ -209,39 +220,27 @@ class BulkJob:
             self._lock.close()
             self._lock = None
 
-    def _take_lock(self) -> IO[str]:
-        while True:
-            self.folder.mkdir(exist_ok=True)
-            path = self.folder / "lock"
-            try:
-                file = path.open("a")
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
-                    return file
-            except BlockingIOError:
-                raise InputError(f"another process is writing {self.out} at this moment") from None
-            except FileNotFoundError:
-                continue  # whoever held it has just finished, and removed the folder
-
     def _open(self) -> None:
         """Find the parts, and hold them to the manifest."""
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)  # an output that was not put in its place
-            elif path.suffix != ".arrow" and path.name not in ("lock", "manifest.json"):
+            elif path.suffix != ".arrow" and path.name not in (LOCK, MANIFEST):
                 path.unlink()
         self._kept = (list(self._parts()), [])
         if self._restart:
             self._remove_parts()
-        manifest = self.folder / "manifest.json"
-        wanted = {"format": str(_FORMAT), **self._about}
-        if len(self):
-            self._refuse_others(_read_manifest(manifest), wanted)
+        about = {"format": _FORMAT, **self._about}
+        if self.on_disk:
+            other = differences(self.folder, about)
+            if other:
+                raise InputError(
+                    f"{self.folder} has the results of {self.on_disk:,} records of another job "
+                    f"({'; '.join(other)}): choose another output, or throw them away with "
+                    "--restart"
+                )
         else:
-            partial = manifest.with_suffix(".partial")
-            partial.write_text(json.dumps(wanted, indent=2))
-            sync(partial)
-            partial.replace(manifest)
+            write_manifest(self.folder, about)
 
     def _parts(self) -> Iterator[tuple[Path, int]]:
         number = 0
@@ -250,18 +249,6 @@ class BulkJob:
                 count = count_part(path)
             yield path, count
             number += 1
-
-    def _refuse_others(self, found: Mapping[str, Any], wanted: Mapping[str, str]) -> None:
-        other = [
-            f"{key} {found.get(key, 'unknown')}, now {wanted.get(key, 'unknown')}"
-            for key in {**found, **wanted}
-            if found.get(key) != wanted.get(key)
-        ]
-        if other:
-            raise InputError(
-                f"{self.folder} has the results of {len(self):,} records of another job "
-                f"({'; '.join(other)}): choose another output, or throw them away with --restart"
-            )
 
     def _remove_parts(self) -> None:
         # From the last one, so that what is left at any moment is a beginning.
@@ -277,7 +264,7 @@ class BulkJob:
         with cannot_be_written(self.folder):
             self._remove_parts()
             # The lock goes last; another process may then make the folder its own.
-            for name in ("manifest.json", "lock"):
+            for name in (MANIFEST, LOCK):
                 (self.folder / name).unlink(missing_ok=True)
             with suppress(OSError):
                 self.folder.rmdir()
@@ -290,12 +277,6 @@ def _is_of(result: Result, record: Record) -> bool:
         and result.length == len(record.sequence)
         and record.sequence.startswith(result.sequence)
     )
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    with suppress(FileNotFoundError, ValueError):
-        return dict(json.loads(path.read_text()))
-    return {}
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Write embeddings to files, whole or not at all."""
 
 import errno
+import io
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -178,11 +179,35 @@ class _Tsv:
         self._file.close()
 
 
+class _Unfailing(io.FileIO):
+    """A file for HDF5, which crashes at the program's end when a write failed.
+
+    So it is not told, and nothing is written after the first ``error``, which is for the caller.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        while self.error is None and left:
+            try:
+                left = left[super().write(left) :]
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self.error is not None:
+            raise self.error
+
+
 class _Hdf5:
     def __init__(self, path: Path, pooling: str) -> None:
         import h5py
 
-        self._file = h5py.File(path, "w")
+        self._raw = _Unfailing(path, "w+")
+        self._file = h5py.File(self._raw, "w")
         self._file.attrs["pooling"] = self._pooling = pooling
 
     def add(self, group: list[Result]) -> None:
@@ -203,11 +228,14 @@ class _Hdf5:
             data = self._file[name]
             data.resize(len(data) + len(values), axis=0)
             data[-len(values) :] = values.astype(object) if name == "names" else values
+            self._raw.check()
 
     def close(self) -> None:
-        if "residues" in self._file:
+        if "residues" in self._file and self._raw.error is None:
             self._file["offsets"] = _offsets(self._file["embedded"][:])
         self._file.close()
+        self._raw.close()
+        self._raw.check()
 
 
 class _Parquet:

@@ -140,6 +140,20 @@ def test_a_job_without_results_leaves_nothing(out):
     assert not list(out.parent.iterdir())
 
 
+def test_results_that_no_part_has_do_not_outlast_the_process(out):
+    with BulkJob(out, ABOUT) as job:
+        job.add(RESULTS[0])
+        assert (len(job), job.on_disk) == (1, 0)
+        job.flush()
+        assert (len(job), job.on_disk) == (1, 1)
+
+
+def test_an_error_names_the_place_that_was_asked_for(out):
+    with pytest.raises(RunError) as full, BulkJob(out, ABOUT) as job, job.place(out) as path:
+        raise RunError(f"{path} cannot be written: No space left on device")
+    assert str(full.value) == f"{out} cannot be written: No space left on device"
+
+
 def test_half_written_files_are_not_taken_for_parts(out):
     stopped_after(out, 14)
     with BulkJob(out, ABOUT) as job:

@@ -162,6 +162,41 @@ def test_a_large_file_is_written_in_little_memory(tmp_path, suffix):
     assert int(done.stdout) < 64 * 1024, "KiB more than before"
 
 
+# The file may grow to so many bytes: the system then says that it is too large, as it would say
+# that the disk is full.
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from bionemo_ext.client import Result
+from bionemo_ext.client.files import write_embeddings
+from bionemo_ext.errors import RunError
+rows = np.random.default_rng(0).random((500, 320), dtype=np.float32)
+values = {"mean": rows[0], "residues": rows} if sys.argv[1] != "x.tsv" else {"mean": rows[0]}
+results = [Result(str(i), "M" * 500, 500, 1, values) for i in range(40 * len(rows) // 500)]
+write_embeddings(Path("whole" + sys.argv[1][1:]), results, "mean")
+size = Path("whole" + sys.argv[1][1:]).stat().st_size
+for share in (0.01, 0.3, 0.6, 0.9, 0.99):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * size), resource.RLIM_INFINITY))
+    try:
+        write_embeddings(Path(sys.argv[1]), results, "mean")
+    except RunError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".parquet", ".tsv"])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, suffix):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, f"x{suffix}"],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"x{suffix} cannot be written: File too large\n" * 5
+    assert [path.name for path in tmp_path.iterdir()] == [f"whole{suffix}"]
+
+
 CLASSES = TaskInfo("fold", Level.RESIDUE, Kind.CLASSIFICATION, ("C", "E", "H"))
 PLACE = TaskInfo("place", Level.SEQUENCE, Kind.CLASSIFICATION, ("in", "out"))
 HEAT = TaskInfo("heat", Level.SEQUENCE, Kind.REGRESSION)
