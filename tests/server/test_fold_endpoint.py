@@ -16,9 +16,11 @@ from tritonclient.utils import InferenceServerException
 
 from bionemo_ext.client import Client
 from bionemo_ext.contract import FOLD, fold_endpoint
+from bionemo_ext.errors import SequenceError
 from bionemo_ext.export import FoldSource, export
 from bionemo_ext.huggingface import weights_digest
 from bionemo_ext.inference.fold import FoldingModel
+from bionemo_ext.sequences import Record
 from bionemo_ext.serving import LocalServer, LogLevel
 
 pytestmark = pytest.mark.server
@@ -108,6 +110,25 @@ def test_several_proteins_of_one_request(grpc, reference):
     sequences = proteins(8, seed=1)
     sequences[3] = sequences[5]
     check(sequences, ask(grpc, sequences), reference)
+
+
+def test_the_client_gives_structures(folding, reference):
+    """Over gRPC and HTTP; more than one request may have, and none is cut."""
+    records = [Record(f"p{i}", sequence) for i, sequence in enumerate(proteins(11, seed=8))]
+    for url in (folding.url, f"http://127.0.0.1:{folding.ports['http']}"):
+        with Client(url) as client:
+            found = client.fold(records)
+            with pytest.raises(SequenceError, match=r"record 'long' has 601 .* the limit is 600"):
+                client.fold([*records, Record("long", "M" * (LIMIT + 1))])
+        for record, structure in zip(records, found, strict=True):
+            expected = reference(record.sequence)
+            assert (structure.name, structure.sequence) == (record.name, record.sequence)
+            np.testing.assert_allclose(
+                ca_positions(structure.pdb), ca_positions(expected.pdb), rtol=0, atol=1.1e-3
+            )
+            np.testing.assert_allclose(structure.plddt, expected.plddt, rtol=0, atol=1e-4)
+            np.testing.assert_allclose(structure.pae, expected.pae, rtol=0, atol=1e-4)
+            assert structure.ptm == pytest.approx(expected.ptm, abs=1e-5)
 
 
 def test_only_the_outputs_that_are_wanted(grpc, reference):
