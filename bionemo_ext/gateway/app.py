@@ -14,14 +14,12 @@ from bionemo_ext.gateway import embeddings, protein, service
 from bionemo_ext.gateway.access import Gateway, TheGateway, with_token
 from bionemo_ext.gateway.admission import Admission, ClientGoneError
 from bionemo_ext.gateway.faults import install
-from bionemo_ext.gateway.guard import Guard, Metrics
+from bionemo_ext.gateway.guard import NO_ANSWER, Guard, Metrics
 from bionemo_ext.gateway.openapi import describe
 from bionemo_ext.gateway.served import Directory
 from bionemo_ext.gateway.settings import Connect, Settings
 
 _PAGE = Path(__file__).parent / "page"
-# nginx's status for a caller that went away; only the log sees it.
-_CLIENT_CLOSED = 499
 
 
 def create_app(connect: Connect, settings: Settings | None = None) -> FastAPI:
@@ -69,7 +67,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=_CLIENT_CLOSED)
+    return Response(status_code=NO_ANSWER)
 
 
 async def _openapi(request: Request, gateway: TheGateway) -> dict[str, Any]:

@@ -89,10 +89,6 @@ def install(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
-    @app.exception_handler(Exception)
-    async def _bug(request: Request, error: Exception) -> Response:
-        return problem(request, 500, "the gateway failed; its log tells more")
-
 
 def status_of(error: BionemoExtError, path: str) -> int:
     """Choose the HTTP status of an error."""

@@ -1,5 +1,6 @@
 """Around every request: an id, a line of log, counters, a limit of size, headers."""
 
+import asyncio
 import json
 import logging
 import re
@@ -23,6 +24,8 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
+# What the log calls a caller that went away before there was an answer, as nginx does.
+NO_ANSWER = 499
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 
@@ -57,7 +60,7 @@ class Metrics:
 class _Seen:
     """What the log tells of a request."""
 
-    status: int = 499  # a caller that went away before there was an answer
+    status: int = NO_ANSWER
     sent_bytes: int = 0
 
 
@@ -102,9 +105,12 @@ class Guard:
         self.metrics.under_way.inc()
         try:
             await self._limited(scope, receive, answer)
+        except asyncio.CancelledError:  # the gateway ends, and its patience too
+            if seen.status == NO_ANSWER:
+                await _refuse(answer, 503, "the gateway ends; try again", request_id)
         except Exception:
             log.exception("the gateway failed", extra={"fields": {"request_id": request_id}})
-            if seen.status == 499:
+            if seen.status == NO_ANSWER:
                 await _refuse(answer, 500, "the gateway failed; its log tells more", request_id)
         finally:
             self.metrics.under_way.dec()

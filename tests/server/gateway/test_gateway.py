@@ -261,6 +261,19 @@ def test_who_finds_no_place_is_told_when_to_come_again(server, tmp_path):
     assert answers[0].status_code == 200
 
 
+def test_patience_ends_with_a_sentence(server, tmp_path):
+    with running(tmp_path / "log", server.url, "--drain-s", "1") as ending:
+        answers = []
+        scan = threading.Thread(target=slow, args=(ending, answers, 1000))
+        scan.start()
+        wait_until_under_way(ending)
+        ending.process.send_signal(signal.SIGINT)
+        scan.join()
+        assert ending.process.wait(60) == 0
+    assert (answers[0].status_code, answers[0].json()["message"][:16]) == (503, "the gateway ends")
+    assert not [line for line in ending.log() if "trace" in line]
+
+
 def test_no_answer_in_time(server, tmp_path):
     with running(tmp_path / "log", server.url, "--timeout", "1") as hasty:
         answers = []
