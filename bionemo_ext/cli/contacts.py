@@ -48,7 +48,7 @@ def contacts(
         source = Source(fasta, job.policy("refuse"), client.limit(name), job.skip_bad)
         write = partial(write_contacts, threshold=threshold, separation=separation)
         drawn = Picture(picture, _draw) if picture else None
-        query.run(client, question, source, out, {out: write}, job, drawn)
+        query.run(client, question, source, out, [query.Output(out, write)], job, drawn)
 
 
 def _draw(path: Path, result: "Result") -> None:

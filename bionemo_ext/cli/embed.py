@@ -49,4 +49,7 @@ def embed(
         )
         source = Source(fasta, job.policy(long), client.limit(), job.skip_bad)
         write = partial(write_embeddings, pooling=pooling)
-        query.run(client, question, source, out, {out: write}, job)
+        # The names, and then each array of an npz.
+        passes = 1 + len(question.outputs) if out.suffix.lower() == ".npz" else 1
+        written = [query.Output(out, write, passes)]
+        query.run(client, question, source, out, written, job)

@@ -30,4 +30,4 @@ def fold(
     with server.connect() as client:
         question = query.Question("folding", query.endpoint(client, FOLD), (PDB, PLDDT, PAE, PTM))
         source = Source(fasta, job.policy("refuse"), client.limit(FOLD), job.skip_bad)
-        query.run(client, question, source, out, {out: write_structures}, job)
+        query.run(client, question, source, out, [query.Output(out, write_structures)], job)

@@ -55,12 +55,12 @@ def predict(
             check_task(file, info)
         question = _question(client, tasks)
         source = Source(fasta, job.policy(long), client.limit(tasks[0]), job.skip_bad)
-        writers = {
-            file: partial(write_predictions, task=info, output=output)
+        written = [
+            query.Output(file, partial(write_predictions, task=info, output=output))
             for file, info, output in zip(files, infos, question.outputs, strict=True)
-        }
+        ]
         drawn = _picture(picture, infos, question.outputs)
-        query.run(client, question, source, out, writers, job, drawn)
+        query.run(client, question, source, out, written, job, drawn)
 
 
 def _picture(

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,28 @@ from bionemo_ext.errors import InputError, NotFoundError, RunError
 if TYPE_CHECKING:
     from bionemo_ext.cli.drawing import Picture
     from bionemo_ext.cli.options import JobOptions
-    from bionemo_ext.client import Client
+    from bionemo_ext.client import Client, Result
     from bionemo_ext.client.bulk import BulkJob
     from bionemo_ext.client.inputs import Inputs
 
-Write = Callable[[Path, "BulkJob"], None]
+
+@dataclass(frozen=True)
+class Output:
+    """A file, or folder, that a job writes once every record is answered.
+
+    Parameters
+    ----------
+    path : Path
+        Where.
+    write : callable
+        Takes a path to write, and the results.
+    passes : int
+        How often it goes through the results.
+    """
+
+    path: Path
+    write: "Callable[[Path, Collection[Result]], None]"
+    passes: int = 1
 
 
 @dataclass(frozen=True)
@@ -67,7 +84,7 @@ def run(
     question: Question,
     source: Source,
     out: Path,
-    files: Mapping[Path, Write],
+    outputs: Sequence[Output],
     options: "JobOptions",
     picture: "Picture | None" = None,
 ) -> None:
@@ -83,8 +100,8 @@ def run(
         The records.
     out : Path
         What the job is called by: its parts lie beside it.
-    files : mapping of Path to callable
-        Each is given a path to write, and the job with all results.
+    outputs : sequence of Output
+        What to write, beside ``out``.
     options : JobOptions
         Those of the command line.
     picture : Picture, optional
@@ -121,13 +138,33 @@ def run(
                     tally.note(result)
         job.flush()
         tally.end()
-        for file, write in files.items():
-            doing = progress(None, f"writing {file.name}", "", stays=False)
-            with job.place(file) as path, doing:
-                write(path, job)
+        for output in outputs:
+            total = output.passes * len(job)
+            doing = progress(total, f"writing {output.path.name}", "records", stays=False)
+            with job.place(output.path) as path, doing as advance:
+                output.write(path, _Read(job, advance))
+        files = [output.path for output in outputs]
         written = [*files, *_write_skipped(job, source), *(picture.draw(job) if picture else ())]
         job.finish()
     tally.report(written, options.as_json)
+
+
+class _Read:
+    """Results that are counted as they are read."""
+
+    def __init__(self, results: "Collection[Result]", advance: Callable[[int], None]) -> None:
+        self._results, self._advance = results, advance
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __contains__(self, result: object) -> bool:
+        return result in self._results
+
+    def __iter__(self) -> "Iterator[Result]":
+        for result in self._results:
+            yield result
+            self._advance(1)
 
 
 def endpoint(client: "Client", name: str) -> str:

@@ -39,8 +39,9 @@ def scan(
         )
         source = Source(fasta, job.policy("refuse"), client.limit(name), job.skip_bad)
         write = partial(write_scans, method=method)
+        passes = 2 if out.suffix.lower() == ".npz" else 1  # the names come first
         drawn = Picture(picture, _draw) if picture else None
-        query.run(client, question, source, out, {out: write}, job, drawn)
+        query.run(client, question, source, out, [query.Output(out, write, passes)], job, drawn)
 
 
 def _draw(path: Path, result: "Result") -> None:

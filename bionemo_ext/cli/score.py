@@ -1,6 +1,6 @@
 """``bionemo-ext score``."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ from bionemo_ext.cli.source import Source
 from bionemo_ext.errors import DataError, InputError
 
 if TYPE_CHECKING:
-    from bionemo_ext.client.bulk import BulkJob
+    from bionemo_ext.client import Result
     from bionemo_ext.client.mutants import Mutants
     from bionemo_ext.contract import Endpoint
     from bionemo_ext.sequences import Record
@@ -58,10 +58,10 @@ def score(
             inputs={METHOD: method, MUTANTS: lambda position: ",".join(source.shares[position])},
         )
 
-        def write(path: Path, results: "BulkJob") -> None:
+        def write(path: Path, results: "Collection[Result]") -> None:
             write_scores(path, results, source.shares, method)
 
-        query.run(client, question, source, out, {out: write}, job)
+        query.run(client, question, source, out, [query.Output(out, write)], job)
 
 
 @dataclass(kw_only=True)
