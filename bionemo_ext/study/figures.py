@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from bionemo_ext.study.cost import Cost
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 # Okabe and Ito's, which colour-blind readers tell apart.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
@@ -43,6 +45,28 @@ def draw(
     if results["sample"].nunique() > 1:
         found += _save(_by_sample(results), folder / "r2_by_sample_size", formats)
     return found
+
+
+def draw_ranking(
+    path: Path, measured: "NDArray[np.float64]", scores: "NDArray[np.float64]", title: str
+) -> None:
+    """Draw scores over measurements, a dot a variant.
+
+    Parameters
+    ----------
+    path : Path
+        ``x.png`` or ``x.svg``.
+    measured, scores : NDArray
+        FP64 [variants].
+    title : str
+        What the picture says above.
+    """
+    figure, axes = _axes(4.6)
+    axes.scatter(measured, scores, s=10, color=_COLOURS[0], alpha=0.35, linewidths=0)
+    axes.set_xlabel("measured")
+    axes.set_ylabel("score: log p(variant) - log p(wild type)")
+    axes.set_title(title, loc="left", fontsize=10)
+    figure.savefig(path, dpi=150)
 
 
 def _by_compression(results: "pd.DataFrame") -> Any:
