@@ -49,7 +49,7 @@ _DEAD_WORKER = re.compile(r"stub process", re.IGNORECASE)
 _NOT_READY = re.compile(r"not ready|no available versions|unknown model", re.IGNORECASE)
 
 
-@dataclass
+@dataclass(eq=False)
 class Failure(Exception):  # noqa: N818 (never leaves the client; what leaves is of ``kind``)
     """One attempt that brought no answer.
 

@@ -69,7 +69,8 @@ class GrpcTransport:
         return self._client
 
     def _connect(self) -> Any:
-        options = list(_OPTIONS)
+        # The name, as ingresses want it, also where the connection is to an IP address of it.
+        options: list[tuple[str, Any]] = [*_OPTIONS]
         credentials = None
         if self._address.is_encrypted:
             tls = self._access.tls
@@ -78,6 +79,8 @@ class GrpcTransport:
             credentials = grpc.ssl_channel_credentials(
                 read_pem(tls.ca), read_pem(tls.key), read_pem(tls.cert)
             )
+        else:
+            options.append(("grpc.default_authority", self._address.target))
         return InferenceServerClient(self._target, creds=credentials, channel_args=options)
 
     async def ready(self, timeout_s: float) -> bool:

@@ -62,7 +62,19 @@ def many_passes(inputs: Inputs) -> bool:
 
 
 def _column(values: Sequence[Value]) -> NDArray[np.object_] | NDArray[np.int32]:
-    numbers = any(isinstance(value, int) for value in values)
-    column = np.empty((len(values), 1), dtype=np.int32 if numbers else np.object_)
-    column[:, 0] = values if numbers else [str(value).encode() for value in values]
-    return column
+    """Make an array [B, 1] of one type.
+
+    Raises
+    ------
+    InputError
+        If it is neither text nor INT32; NumPy 1 would keep the lower bits of a larger number.
+    """
+    texts = [value.encode() for value in values if isinstance(value, str)]
+    column = np.empty((len(values), 1), dtype=np.object_)
+    if len(texts) == len(values):
+        column[:, 0] = texts
+        return column
+    if not all(isinstance(value, int) and -(2**31) <= value < 2**31 for value in values):
+        raise InputError("an input is either text or a whole number of 32 bits")
+    column[:, 0] = values
+    return column.astype(np.int32)

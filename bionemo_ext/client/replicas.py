@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,10 +184,9 @@ class Replicas:
         while not replica.well and replica in self._all:
             asked += 1
             await asyncio.sleep(self._retry.wait_s(asked))
-            try:
-                replica.well = await replica.transport.ready(PROBE_S)
-            except Failure:
-                continue
+            with suppress(Failure, TimeoutError):
+                async with asyncio.timeout(PROBE_S):
+                    replica.well = await replica.transport.ready(PROBE_S)
         if self._back is not None:  # whoever waits now is woken, who waits later waits anew
             self._back.set()
             self._back = None

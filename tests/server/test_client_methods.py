@@ -195,6 +195,11 @@ REFUSED = {
         errors.RequestError,
         "record '1' asks for layer 9; there are layers 0",
     ),
+    "a layer beyond numbers": (
+        lambda client: client.embed("MKT", layer=10**12),
+        errors.InputError,
+        "an input is either text or a whole number of 32 bits",
+    ),
     "another endpoint": (
         lambda client: client.fold("MKT"),
         errors.NotFoundError,
