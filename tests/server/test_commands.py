@@ -2,7 +2,13 @@
 
 import gzip
 import json
+import os
+import pty
+import re
 import socket
+import subprocess
+import sys
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -228,3 +234,25 @@ def test_wrong_addresses_are_one_sentence(refusal, server, proteins, tmp_path):
         code, sentence = refusal("embed", proteins, "--url", nobody, *out)
     assert code == 1
     assert sentence.startswith(f"no answer from {nobody}")
+
+
+def test_a_terminal_shows_rate_and_time_left(server, proteins, tmp_path):
+    main, terminal = pty.openpty()
+    words = ("embed", proteins, "--url", server.url, "--out", tmp_path / "x.npz")
+    with subprocess.Popen(
+        [sys.executable, "-m", "bionemo_ext", *map(str, words)],
+        stdout=subprocess.DEVNULL, stderr=terminal,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "100"},
+    ) as process:  # fmt: skip
+        os.close(terminal)
+        shown = b""
+        with suppress(OSError):  # how the terminal says that nobody writes to it any more
+            while part := os.read(main, 4096):
+                shown += part
+    os.close(main)
+    assert process.returncode == 0
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n").splitlines()
+    bars = {line.split()[0]: line for line in lines if line.strip()}
+    assert re.fullmatch(r"reading proteins.fasta.gz \S+ [\d,]+ records/s .*", bars["reading"])
+    assert re.fullmatch(r"embedding \S+ [\d,]+ residues/s 0:00:00", bars["embedding"])
+    assert re.fullmatch(r"writing x.npz \S+ [\d,]+ records/s 0:00:00", bars["writing"])
