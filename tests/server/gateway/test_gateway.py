@@ -15,6 +15,7 @@ import requests
 from gateway_process import TOKEN, running
 
 from bionemo_ext.sequences import ESM2
+from bionemo_ext.serving import LocalServer
 
 pytestmark = pytest.mark.server
 
@@ -279,6 +280,32 @@ def test_no_answer_in_time(server, tmp_path):
         answers = []
         slow(hasty, answers, 1000)
     assert answers[0].status_code == 504
+
+
+@pytest.mark.slow
+def test_a_server_that_starts_again_is_waited_for(exported, tmp_path):
+    with (
+        LocalServer(exported.repository, threads=1) as restarting,
+        running(tmp_path / "log", restarting.url) as patient,
+    ):
+        body = {"sequences": SEQUENCES}
+        before = np.load(io.BytesIO(patient.post("/v1/biology/meta/esm2", body).content))
+        statuses, answers = [], []
+
+        def ask():
+            while (status := patient.get("/v1/health/ready").status_code) == 200:
+                time.sleep(0.02)
+            statuses.append(status)
+            answers.append(patient.post("/v1/biology/meta/esm2", body))
+
+        caller = threading.Thread(target=ask)
+        caller.start()
+        restarting.restart()
+        caller.join()
+        assert (statuses, answers[0].status_code) == ([503], 200), answers[0].text
+        after = np.load(io.BytesIO(answers[0].content))
+        np.testing.assert_array_equal(after["embeddings"], before["embeddings"])
+        assert patient.get("/v1/health/ready").status_code == 200
 
 
 def test_the_example_of_the_documentation_runs(guarded):
