@@ -38,6 +38,8 @@ _DPI = 150
 # Residues of one row, and inches of each.
 _WRAP = 100
 _RESIDUE_IN = 0.145
+# Side of the largest contact map.
+_MOST_IN = 14.0
 _LEFT_IN = 0.75
 # Right of the rows: that of a colour bar, or none.
 _BAR_IN, _RIGHT_IN = 1.35, 0.3
@@ -123,8 +125,11 @@ def draw_contacts(path: Path, name: str, contacts: Array) -> None:
         Probabilities, [L, L].
     """
     residues = len(contacts)
-    figure = _figure(7.2, 6.6)
-    axes = figure.add_axes((0.11, 0.09, 0.74, 0.81))
+    # Two points of the picture for a residue, or more: contacts of a long chain stay visible.
+    side = min(max(5.4, 2 * residues / _DPI), _MOST_IN)
+    width, height = side + 1.9, side + 1.5
+    figure = _figure(width, height)
+    axes = figure.add_axes((0.75 / width, 0.6 / height, side / width, side / height))
     extent = (0.5, residues + 0.5, residues + 0.5, 0.5)
     # One hue from white: a printed page shows the same.
     image = axes.imshow(

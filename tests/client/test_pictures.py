@@ -36,7 +36,7 @@ def test_every_length_is_drawn(tmp_path, length):
     draw_scan(tmp_path / "scan.png", "x", sequence(length), -random(length, 20))
     draw_contacts(tmp_path / "contacts.png", "x", random(length, length))
     shapes = [imread(path).shape[:2] for path in sorted(tmp_path.iterdir())]
-    assert shapes[0] == (990, 1080)
+    assert shapes[0] == (1035, 1095)
     rows = -(-length // 100)
     assert shapes[1][0] == pytest.approx(150 * (0.75 + 3.45 * rows), abs=2)
 
@@ -56,12 +56,22 @@ def test_a_contact_is_where_its_residues_are(tmp_path):
     contacts[9, 29] = 1
     draw_contacts(tmp_path / "x.png", "x", contacts)
     image = imread(tmp_path / "x.png")
-    left, top, side = 0.11 * 1080, 0.10 * 990, 0.81 * 990
+    left, top, side = 0.75 * 150, 0.9 * 150, 5.4 * 150
     blue = (image[..., 2] - image[..., 0] > 0.3) & (image[..., 1] < 0.3)
-    blue[:, 910:] = False  # the colour bar
+    blue[:, 925:] = False  # the colour bar
     row, column = np.median(np.argwhere(blue), axis=0)
     assert (row - top) / side * 40 == pytest.approx(9.5, abs=0.6)
     assert (column - left) / side * 40 == pytest.approx(29.5, abs=0.6)
+
+
+def test_every_residue_of_a_long_chain_has_its_points(tmp_path):
+    contacts = np.zeros((1000, 1000), dtype=np.float32)
+    contacts[range(0, 1000, 50), range(999, 0, -50)] = 1
+    draw_contacts(tmp_path / "x.png", "x", contacts)
+    image = imread(tmp_path / "x.png")
+    blue = (image[..., 2] - image[..., 0] > 0.3) & (image[..., 1] < 0.3)
+    rows = np.unique(np.argwhere(blue[:, : 115 + 2000])[:, 0])
+    assert 1 + (np.diff(rows) > 50).sum() == 20
 
 
 def test_worse_is_red_better_is_blue_and_nothing_is_white(tmp_path):
