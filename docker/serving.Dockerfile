@@ -1,6 +1,6 @@
-# docker build -f docker/serving.Dockerfile -t bionemo-ext-serving .
+# docker build -f docker/serving.Dockerfile -t bionemo-ext-serving:0.1.0 .
 # docker run --gpus all --shm-size 2g --stop-timeout 40 --read-only --tmpfs /tmp \
-#     -v ./served:/models:ro -p 8000-8002:8000-8002 bionemo-ext-serving
+#     -v ./served:/models:ro -p 8000-8002:8000-8002 bionemo-ext-serving:0.1.0
 #
 # NVIDIA's Triton, run by `bionemo-ext serve`: Triton alone neither starts a dead worker again nor
 # calls itself unready. 24.10 is Triton 2.51.0, the version that the Python worker of nvidia-pytriton
