@@ -38,18 +38,25 @@ export function hint(id, message) {
   fill(id, [make("p", { className: "soft", textContent: message })]);
 }
 
+const NO_TASK =
+  "This server has no task about residues. Fine-tune one, on secondary structure for example, " +
+  "and export it with the model.";
+const MOST_CLASSES = 5; // of a task about the protein
+
 /** Structure comes first, then conservation: what people look for. */
 const rank = (task) => (isStructure(task.classes) ? 0 : isOrdinal(task.classes) ? 1 : 2);
 
 /** Tasks about residues as tracks, those about the protein as small cards. */
 export function showTracks(protein, answer) {
-  const residues = answer.tasks.filter((task) => task.level === "residue").sort((a, b) => rank(a) - rank(b));
+  const residues = answer.tasks
+    .filter((task) => task.level === "residue")
+    .sort((a, b) => rank(a) - rank(b));
   protein.tasks = residues;
   const ruler = new Ruler(protein.view, protein.sequence);
   const tracks = residues.map((task) => trackOf(protein.view, protein.sequence, task));
   protein.charts.push(ruler, ...tracks);
   const figures = tracks.map((track) => make("figure", {}, caption(track), track.element));
-  const none = make("p", { className: "soft", textContent: "This server has no task about residues. Fine-tune one, on secondary structure for example, and export it with the model." });
+  const none = make("p", { className: "soft", textContent: NO_TASK });
   fill("tracks", [ruler.element, ...(figures.length ? figures : [none])],
     buttons(protein.name, "tracks", {
       parts: () => [["residues", ruler.base], ...tracks.map((t) => [label(t.task), t.base])],
@@ -57,9 +64,14 @@ export function showTracks(protein, answer) {
       whole: () => answer,
     }));
   const wholes = answer.tasks.filter((task) => task.level === "sequence");
-  document.getElementById("wholes").replaceChildren(...wholes.map((task) =>
-    make("article", { className: "card whole" }, make("h3", { textContent: label(task) + (task.classes.length > 5 ? ", five likeliest" : "") }),
-      valueBars(task, task.values[0], 5))));
+  document.getElementById("wholes").replaceChildren(...wholes.map(whole));
+}
+
+function whole(task) {
+  const part = task.classes.length > MOST_CLASSES ? `, ${MOST_CLASSES} likeliest` : "";
+  return make("article", { className: "card whole" },
+    make("h3", { textContent: label(task) + part }),
+    valueBars(task, task.values[0], MOST_CLASSES));
 }
 
 function caption(track) {
@@ -107,7 +119,8 @@ export function showScan(protein, scan) {
   protein.charts.push(chart);
   const order = [...ROWS].map((letter) => scan.amino_acids.indexOf(letter));
   fill("scan", [chart.element,
-    gradient(effectScale, `−${chart.limit} less likely than the wild type`, `more likely +${chart.limit}`, chart)],
+    gradient(effectScale, `−${chart.limit} less likely than the wild type`,
+      `more likely +${chart.limit}`, chart)],
     buttons(protein.name, "mutation effects", {
       parts: () => [["log p(substitution) - log p(wild type)", chart.base]],
       table: () => [["position", "wild_type", ...ROWS],

@@ -6,7 +6,8 @@ export function records(text) {
   for (const line of text.split(/\r\n|\r|\n/)) {
     if (line.startsWith(">")) {
       const description = line.slice(1).trim();
-      found.push({ name: description.split(/\s/)[0] || `record ${found.length + 1}`, description, sequence: "" });
+      const name = description.split(/\s/)[0] || `record ${found.length + 1}`;
+      found.push({ name, description, sequence: "" });
     } else if (found.length) {
       found.at(-1).sequence += `${line}\n`;
     } else if (line.trim()) {

@@ -4,6 +4,11 @@ import { ROWS, groupOf, nameOf, plain, signed } from "./amino.js";
 import { classColours } from "./palette.js";
 import { className, label } from "./tracks.js";
 
+const POINT =
+  "Point at a residue to read its values. Click to keep it; it is marked in every view.";
+const KEYS =
+  "With the keyboard: Tab to a chart, arrows to move, + and − to zoom, Escape to let go.";
+
 /** An element with properties and children; style is set by script, which the policy allows. */
 export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -32,8 +37,8 @@ export class Inspector {
     if (residue === null) {
       this.element.replaceChildren(
         make("h3", { textContent: "Residue" }),
-        make("p", { className: "soft", textContent: "Point at a residue to read its values. Click to keep it; it is marked in every view." }),
-        make("p", { className: "soft", textContent: "With the keyboard: Tab to a chart, arrows to move, + and − to zoom, Escape to let go." }),
+        make("p", { className: "soft", textContent: POINT }),
+        make("p", { className: "soft", textContent: KEYS }),
       );
       return;
     }
@@ -97,7 +102,8 @@ export function valueBars(task, row, most = Infinity) {
   }
   const colours = classColours(task.classes);
   const best = Math.max(...row);
-  return make("ul", { className: Math.min(task.classes.length, most) > 6 ? "bars many" : "bars" }, ...likeliest(row, most).map((i) => {
+  const many = Math.min(task.classes.length, most) > 6;
+  return make("ul", { className: many ? "bars many" : "bars" }, ...likeliest(row, most).map((i) => {
     const bar = make("span", { className: "bar" });
     bar.style.width = `${100 * row[i]}%`;
     bar.style.background = colours[i];

@@ -8,8 +8,8 @@ export class Overview extends Chart {
     super(view, "Part of the sequence that is shown", 18);
     this.element.removeAttribute("tabindex"); // the buttons and charts do the same from the keyboard
     this.element.setAttribute("role", "presentation");
-    for (const name of ["aria-valuemin", "aria-valuemax", "aria-valuenow", "aria-valuetext", "aria-orientation", "aria-label"]) {
-      this.element.removeAttribute(name);
+    for (const name of this.element.getAttributeNames()) {
+      if (name.startsWith("aria-")) this.element.removeAttribute(name);
     }
   }
 
