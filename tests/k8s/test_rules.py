@@ -1,4 +1,4 @@
-"""Rules, alerts and the autoscaler's queries, evaluated by Prometheus' own tool on series of a busy server."""
+"""Rules, alerts and the autoscaler's queries, by Prometheus' own tool on a busy server's series."""
 
 import shutil
 import subprocess
