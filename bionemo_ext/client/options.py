@@ -1,4 +1,4 @@
-"""Options and environment variables of the commands that ask a server, read in one place."""
+"""What commands that ask a server read of certificates and tokens, in one place."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,7 @@ from typing import TypedDict
 from bionemo_ext.client.access import Tls
 from bionemo_ext.errors import InputError
 
-# Where a command has no --url and no --token-file.
-URL_VARIABLE = "BIONEMO_EXT_URL"
+# Where a command has no --token-file.
 TOKEN_VARIABLE = "BIONEMO_EXT_TOKEN"  # noqa: S105 (a name, and no token)
 
 
