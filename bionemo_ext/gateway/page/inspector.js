@@ -71,7 +71,7 @@ export class Inspector {
       .sort((a, b) => b[1] - a[1]);
     const chips = (some) => make("p", { className: "chips" }, ...some.map(([letter, value]) =>
       this.chip(`${letter} ${signed(value)}`, { row: ROWS.indexOf(letter) },
-        `${nameOf(letter)}, effect ${signed(value)}`)));
+        `substitution by ${nameOf(letter)}`)));
     return make("section", {}, make("h4", { textContent: "substitutions, likeliest first" }),
       chips(effects.slice(0, 4)), make("h4", { textContent: "least likely" }),
       chips(effects.slice(-4).reverse()));
@@ -81,12 +81,12 @@ export class Inspector {
     return make("section", {}, make("h4", { textContent: "contacts, 6 or more residues apart" }),
       make("p", { className: "chips" }, ...map.partners(residue).map(([partner, p]) =>
         this.chip(`${this.protein.sequence[partner]}${partner + 1} ${p.toFixed(2)}`, { partner },
-          `${nameOf(this.protein.sequence[partner])} ${partner + 1}, probability ${p.toFixed(2)}`))));
+          `contact with ${nameOf(this.protein.sequence[partner])} ${partner + 1}`))));
   }
 
   chip(text, more, spoken) {
     const button = make("button", { type: "button", textContent: text });
-    button.setAttribute("aria-label", spoken);
+    button.setAttribute("aria-label", `${text}: ${spoken}`);
     button.addEventListener("click", () => {
       const { view } = this.protein;
       view.select(view.selected ?? view.hovered, more);

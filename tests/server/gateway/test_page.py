@@ -242,6 +242,30 @@ def test_on_a_narrow_screen(gateway, browser, pictures):
         expect(page.locator("#name")).to_have_text("b")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_barrier(gateway, browser, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+    def barriers(page):
+        found = axe.run(page, options=rules)
+        assert found.response["passes"]  # it did look
+        return found.generate_report() if found.violations_count else ""
+
+    refused = ["Failed to load resource"]
+    with opened(browser, gateway.url, expect=refused, color_scheme=scheme) as watched:
+        page = watched.page
+        assert barriers(page) == ""
+        ask(page, PROTEIN[:100])
+        wait_for_all(page)
+        page.locator(".chart[aria-label='conservation']").click(position={"x": 200, "y": 30})
+        page.wait_for_selector("#inspector.chosen")
+        assert barriers(page) == ""
+        ask(page, "M7")
+        page.wait_for_selector("#sequence[aria-invalid=true]")
+        assert barriers(page) == ""
+
+
 def test_the_other_method(gateway, browser):
     with opened(browser, gateway.url) as watched:
         page = watched.page
