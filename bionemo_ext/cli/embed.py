@@ -29,6 +29,9 @@ def embed(
     residues: Annotated[
         bool, typer.Option("--residues", help="Write one vector a residue too.")
     ] = False,
+    layer: Annotated[
+        int, typer.Option(help="Layer to take it from: 1 is the first's output, -1 the last's.")
+    ] = -1,
     long: options.LongOption = "truncate",
 ) -> None:
     """Embed the proteins of a FASTA file with a running server.
@@ -36,7 +39,7 @@ def embed(
     Stopped at any moment, the same command goes on where it stopped.
     """
     from bionemo_ext.client.files import EMBEDDING_SUFFIXES, check_out, write_embeddings
-    from bionemo_ext.contract import RESIDUES
+    from bionemo_ext.contract import LAYER, RESIDUES
 
     check_out(out, EMBEDDING_SUFFIXES)
     if residues and out.suffix.lower() == ".tsv":
@@ -45,7 +48,11 @@ def embed(
         )
     with server.connect() as client:
         question = query.Question(
-            "embedding", client.host, (pooling, RESIDUES) if residues else (pooling,)
+            "embedding",
+            client.host,
+            (pooling, RESIDUES) if residues else (pooling,),
+            {"layer": str(layer)},
+            inputs={} if layer == -1 else {LAYER: layer},
         )
         source = Source(fasta, job.policy(long), client.limit(), job.skip_bad)
         write = partial(write_embeddings, pooling=pooling)

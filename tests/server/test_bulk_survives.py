@@ -32,6 +32,13 @@ def uninterrupted(proteins, server, tmp_path_factory):
     return dict(np.load(out))
 
 
+@pytest.fixture(scope="module")
+def own(exported):
+    """A server that may be killed."""
+    with LocalServer(exported.repository, threads=1) as running:
+        yield running
+
+
 def same(out, uninterrupted):
     """Every protein once, in the order of the file, with its own numbers."""
     data = np.load(out)
@@ -76,26 +83,25 @@ def test_stopped_by_signals_it_goes_on_without_asking_again(
     same(out, uninterrupted)
 
 
-def test_a_server_that_is_killed_twice_costs_nothing(proteins, exported, uninterrupted, tmp_path):
+def test_a_server_that_is_killed_twice_costs_nothing(proteins, own, uninterrupted, tmp_path):
     out = tmp_path / "x.npz"
-    with LocalServer(exported.repository, threads=1) as own:
-        with BulkRun(proteins, own.url, out, "--timeout", 300) as run:
-            for parts in (1, 2):
-                run.wait_for_parts(parts)
-                own.restart()
-            summary = run.summary()
-        # What was answered after the last restart is the rest alone.
-        assert sequences_answered(own.url) <= COUNT - PART
+    with BulkRun(proteins, own.url, out, "--timeout", 300) as run:
+        for _ in range(2):
+            run.wait_for_parts(run.parts + 1)
+            own.restart()
+        summary = run.summary()
+    # What was answered after the last restart is the rest alone.
+    assert sequences_answered(own.url) <= COUNT - PART
     assert (summary["records"], summary["resumed"]) == (COUNT, 0)
     same(out, uninterrupted)
 
 
-def test_a_lost_server_keeps_what_came_before(proteins, exported, server, uninterrupted, tmp_path):
+def test_a_lost_server_keeps_what_came_before(proteins, own, server, uninterrupted, tmp_path):
     out = tmp_path / "x.npz"
-    with LocalServer(exported.repository, threads=1) as own:
-        run = BulkRun(proteins, own.url, out, "--timeout", 3)
+    with BulkRun(proteins, own.url, out, "--timeout", 3) as run:
         run.wait_for_parts(1)
-    printed, said = run.process.communicate(timeout=120)
+        own.stop()
+        printed, said = run.process.communicate(timeout=120)
     assert (run.process.returncode, printed) == (1, "")
     assert re.fullmatch(
         r"bionemo-ext: .*; [\d,]+ records are kept, the same command goes on from there\n", said

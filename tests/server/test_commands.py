@@ -67,12 +67,13 @@ def test_embed_writes_what_the_client_gets(command, client, server, proteins, tm
 def test_embed_reads_standard_input(command, client, server, tmp_path):
     out = tmp_path / "x.parquet"
     done = command(
-        "embed", "-", "--url", server.url, "--out", out, "--pooling", "cls", stdin=fasta(PROTEINS)
-    )
+        "embed", "-", "--url", server.url, "--out", out, "--pooling", "cls", "--layer", 1,
+        stdin=fasta(PROTEINS),
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 records, 71 residues" in done.stdout
     table = pq.read_table(out).to_pydict()
-    expected = client.embed(list(PROTEINS.values()), "cls")
+    expected = client.embed(list(PROTEINS.values()), "cls", layer=1)
     np.testing.assert_allclose(table["embedding"], expected, rtol=0, atol=1e-5)
 
 
