@@ -4,8 +4,23 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from gateway_process import TOKEN, running
 from page_browser import FLAGS, chromium
+
+from bionemo_ext.contract import Kind, Level
+from bionemo_ext.export import export
+from bionemo_ext.huggingface import weights_digest
+from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, save_task
+from bionemo_ext.serving import LocalServer
+
+HIDDEN = 320
+TASKS = (
+    ("secondary_structure", Level.RESIDUE, Kind.CLASSIFICATION, ("C", "E", "H")),
+    ("conservation", Level.RESIDUE, Kind.CLASSIFICATION, tuple("123456789")),
+    ("flexibility", Level.RESIDUE, Kind.REGRESSION, ()),
+    ("location", Level.SEQUENCE, Kind.CLASSIFICATION, ("Cytoplasm", "Nucleus", "Membrane")),
+)
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +60,26 @@ def pictures(tmp_path_factory):
     folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shaped(random_esm2, tmp_path_factory):
+    """A server of the shape that ESM-2 8M has."""
+    place = tmp_path_factory.mktemp("page")
+    random_esm2(place / "model", layers=6, hidden=HIDDEN, heads=20)
+    torch.manual_seed(1)
+    for name, level, kind, classes in TASKS:
+        spec = TaskSpec(
+            name, level, kind, classes, HeadKind.LINEAR, HIDDEN, 0,
+            encoder_digest=weights_digest(place / "model"),
+        )  # fmt: skip
+        save_task(place / name, spec, Head(spec).eval())
+    export(place / "model", place / "out", [place / name for name, *_ in TASKS])
+    with LocalServer(place / "out" / "triton", threads=2) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def site(shaped, tmp_path_factory):
+    with running(tmp_path_factory.mktemp("site") / "log", shaped.url) as found:
+        yield found

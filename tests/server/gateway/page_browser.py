@@ -9,6 +9,16 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
+# Thioredoxin reductase of Mycoplasma mobile (UniProt Q6KIA6, CC BY 4.0), to 300 residues.
+PROTEIN = (
+    "MHNEKIYDVIIIGGGPAAMSAAIYASRANLSTVFIEKGAPGGKMVTTSRIENYPGFTTIGGPDLAIEMLNHAKAYKAEYKFGNVLKINNHGPFNKEVLLE"
+    "RKNEIIKGKSIIIATGMVNRVPRDIEGIEEFNHKGVSYCAICDGPLFGKTPSAIIGGGNSAVEEAIYLASIASEVHVFVKDSKFNAEEKSVNDLKLLKNV"
+    "KIHMNSSILKLKGSNKLEEADVLINGKKETIKLTSLFPYIGFIPSVDFAKHLGITNEQGFIQTNEKLETKLENIFAAGDIRVKDIRQVATAIGDGAIAGK"
+)
+# What a person waits for; five times that for a slow machine that does other things too.
+PATIENCE_MS = 10_000
+DONE = "#step-{}.done"
+
 
 def chromium():
     """Where Chromium is, or None."""
@@ -46,3 +56,13 @@ def opened(browser, url, *, expect=(), **context):
         assert [c for c in watched.complaints if not c.startswith(tuple(expect) or ("\0",))] == []
     finally:
         surroundings.close()
+
+
+def ask(page, text):
+    page.get_by_label("Protein sequence or FASTA").fill(text)
+    page.get_by_role("button", name="Analyse").click()
+
+
+def wait_for_all(page):
+    for part in ("tracks", "contacts", "scan"):
+        page.wait_for_selector(DONE.format(part), timeout=PATIENCE_MS)

@@ -6,68 +6,12 @@ import time
 
 import numpy as np
 import pytest
-import torch
-from gateway_process import TOKEN, running
-from page_browser import opened
+from page_browser import DONE, PATIENCE_MS, PROTEIN, ask, opened, wait_for_all
 
-from bionemo_ext.contract import AMINO_ACIDS, Kind, Level
-from bionemo_ext.export import export
-from bionemo_ext.huggingface import weights_digest
-from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, save_task
-from bionemo_ext.serving import LocalServer
+from bionemo_ext.contract import AMINO_ACIDS
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.server
-
-HIDDEN = 320
-TASKS = (
-    ("secondary_structure", Level.RESIDUE, Kind.CLASSIFICATION, ("C", "E", "H")),
-    ("conservation", Level.RESIDUE, Kind.CLASSIFICATION, tuple("123456789")),
-    ("flexibility", Level.RESIDUE, Kind.REGRESSION, ()),
-    ("location", Level.SEQUENCE, Kind.CLASSIFICATION, ("Cytoplasm", "Nucleus", "Membrane")),
-)
-# Thioredoxin reductase of Mycoplasma mobile (UniProt Q6KIA6, CC BY 4.0), to 300 residues.
-PROTEIN = (
-    "MHNEKIYDVIIIGGGPAAMSAAIYASRANLSTVFIEKGAPGGKMVTTSRIENYPGFTTIGGPDLAIEMLNHAKAYKAEYKFGNVLKINNHGPFNKEVLLE"
-    "RKNEIIKGKSIIIATGMVNRVPRDIEGIEEFNHKGVSYCAICDGPLFGKTPSAIIGGGNSAVEEAIYLASIASEVHVFVKDSKFNAEEKSVNDLKLLKNV"
-    "KIHMNSSILKLKGSNKLEEADVLINGKKETIKLTSLFPYIGFIPSVDFAKHLGITNEQGFIQTNEKLETKLENIFAAGDIRVKDIRQVATAIGDGAIAGK"
-)
-# What a person waits for; five times that for a slow machine that does other things too.
-PATIENCE_MS = 10_000
-DONE = "#step-{}.done"
-
-
-@pytest.fixture(scope="module")
-def shaped(random_esm2, tmp_path_factory):
-    """A server of the shape that ESM-2 8M has."""
-    place = tmp_path_factory.mktemp("page")
-    random_esm2(place / "model", layers=6, hidden=HIDDEN, heads=20)
-    torch.manual_seed(1)
-    for name, level, kind, classes in TASKS:
-        spec = TaskSpec(
-            name, level, kind, classes, HeadKind.LINEAR, HIDDEN, 0,
-            encoder_digest=weights_digest(place / "model"),
-        )  # fmt: skip
-        save_task(place / name, spec, Head(spec).eval())
-    export(place / "model", place / "out", [place / name for name, *_ in TASKS])
-    with LocalServer(place / "out" / "triton", threads=2) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def gateway(shaped, tmp_path_factory):
-    with running(tmp_path_factory.mktemp("gateway") / "log", shaped.url) as found:
-        yield found
-
-
-def ask(page, text):
-    page.get_by_label("Protein sequence or FASTA").fill(text)
-    page.get_by_role("button", name="Analyse").click()
-
-
-def wait_for_all(page):
-    for part in ("tracks", "contacts", "scan"):
-        page.wait_for_selector(DONE.format(part), timeout=PATIENCE_MS)
 
 
 def residue_shown(page):
@@ -75,8 +19,8 @@ def residue_shown(page):
     return " ".join(page.locator("#inspector").inner_text().split())
 
 
-def test_a_protein_of_300_residues(gateway, browser, pictures):
-    with opened(browser, gateway.url) as watched:
+def test_a_protein_of_300_residues(site, browser, pictures):
+    with opened(browser, site.url) as watched:
         page = watched.page
         watched.shot(pictures, "empty")
         page.wait_for_selector("#server.good")
@@ -93,7 +37,7 @@ def test_a_protein_of_300_residues(gateway, browser, pictures):
         ]  # fmt: skip
         for chart in charts.all():
             assert colours_of(chart) > 3
-        values_are_those_of_the_api(gateway, page)
+        values_are_those_of_the_api(site, page)
         watched.shot(pictures, "protein")
 
 
@@ -105,11 +49,11 @@ def colours_of(chart):
     )
 
 
-def values_are_those_of_the_api(gateway, page):
+def values_are_those_of_the_api(site, page):
     body = {"sequence": PROTEIN}
-    tracks = gateway.post("/api/tracks", body).json()["tasks"]
-    scan = gateway.post("/api/scan", body).json()["effects"]
-    raw = gateway.post("/api/contacts", body).content
+    tracks = site.post("/api/tracks", body).json()["tasks"]
+    scan = site.post("/api/scan", body).json()["effects"]
+    raw = site.post("/api/contacts", body).content
     contacts = np.frombuffer(raw, "<u2").reshape(300, 300) / 65535
     structure = page.locator(".chart[aria-label='secondary structure']")
     mutations = page.locator(".chart[aria-label='Mutation effects']")
@@ -150,8 +94,8 @@ def name_of(letter):
     return {"A": "Ala", "I": "Ile"}[letter]
 
 
-def test_pointing_and_clicking_mark_a_residue_everywhere(gateway, browser, pictures):
-    with opened(browser, gateway.url, color_scheme="dark") as watched:
+def test_pointing_and_clicking_mark_a_residue_everywhere(site, browser, pictures):
+    with opened(browser, site.url, color_scheme="dark") as watched:
         page = watched.page
         page.get_by_role("button", name="Thioredoxin reductase").click()
         wait_for_all(page)
@@ -170,9 +114,9 @@ def test_pointing_and_clicking_mark_a_residue_everywhere(gateway, browser, pictu
         watched.shot(pictures, "dark")
 
 
-def test_a_bad_sequence_gets_a_sentence_and_nothing_is_lost(gateway, browser, pictures):
+def test_a_bad_sequence_gets_a_sentence_and_nothing_is_lost(site, browser, pictures):
     # Chromium itself notes the 422.
-    with opened(browser, gateway.url, expect=["Failed to load resource"]) as watched:
+    with opened(browser, site.url, expect=["Failed to load resource"]) as watched:
         page = watched.page
         ask(page, f">good\n{PROTEIN}")
         page.wait_for_selector(DONE.format("tracks"), timeout=PATIENCE_MS)
@@ -194,80 +138,8 @@ def test_a_bad_sequence_gets_a_sentence_and_nothing_is_lost(gateway, browser, pi
         assert page.locator("#problem").inner_text() == ""
 
 
-def test_with_the_keyboard_alone(gateway, browser, pictures):
-    with opened(browser, gateway.url) as watched:
-        page = watched.page
-        page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.className") == "skip"
-        page.keyboard.press("Enter")
-        expect(page.locator("#sequence")).to_be_focused()
-        page.keyboard.insert_text(PROTEIN[:80])
-        page.keyboard.press("Control+Enter")
-        wait_for_all(page)
-        seen = []
-        for _ in range(60):
-            page.keyboard.press("Tab")
-            seen.append(page.evaluate(
-                "[document.activeElement.ariaLabel || document.activeElement.innerText, "
-                "getComputedStyle(document.activeElement).outlineStyle]"
-            ))  # fmt: skip
-        names = [name for name, _ in seen]
-        for name in ("Analyse", "Closer", "secondary structure", "Mutation effects", "Contact map",
-                     "Download contacts as PNG"):  # fmt: skip
-            assert name in names, names
-        assert {outline for name, outline in seen if name in ("Analyse", "Contact map")} == {
-            "solid"
-        }
-        page.locator(".chart[aria-label='conservation']").focus()
-        for key in ("End", "ArrowLeft", "+", "Shift+ArrowLeft"):
-            page.keyboard.press(key)
-        expect(page.locator("#inspector .residue")).to_contain_text(" 69")
-        watched.shot(pictures, "keyboard")
-        page.keyboard.press("Escape")
-        expect(page.locator("#inspector .residue")).to_have_count(0)
-
-
-def test_on_a_narrow_screen(gateway, browser, pictures):
-    narrow = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2}
-    with opened(browser, gateway.url, **narrow) as watched:
-        page = watched.page
-        watched.shot(pictures, "narrow_empty")
-        ask(page, f">a\n{PROTEIN}\n>b\n{PROTEIN[:40]}\n")
-        wait_for_all(page)
-        page.locator(".chart[aria-label='conservation']").click(position={"x": 200, "y": 30})
-        page.wait_for_selector("#inspector.chosen")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        watched.shot(pictures, "narrow")
-        page.get_by_label("Record").select_option(label="b")
-        expect(page.locator("#name")).to_have_text("b")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_barrier(gateway, browser, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-
-    def barriers(page):
-        found = axe.run(page, options=rules)
-        assert found.response["passes"]  # it did look
-        return found.generate_report() if found.violations_count else ""
-
-    refused = ["Failed to load resource"]
-    with opened(browser, gateway.url, expect=refused, color_scheme=scheme) as watched:
-        page = watched.page
-        assert barriers(page) == ""
-        ask(page, PROTEIN[:100])
-        wait_for_all(page)
-        page.locator(".chart[aria-label='conservation']").click(position={"x": 200, "y": 30})
-        page.wait_for_selector("#inspector.chosen")
-        assert barriers(page) == ""
-        ask(page, "M7")
-        page.wait_for_selector("#sequence[aria-invalid=true]")
-        assert barriers(page) == ""
-
-
-def test_the_other_method(gateway, browser):
-    with opened(browser, gateway.url) as watched:
+def test_the_other_method(site, browser):
+    with opened(browser, site.url) as watched:
         page = watched.page
         ask(page, PROTEIN[:30])
         wait_for_all(page)
@@ -278,29 +150,15 @@ def test_the_other_method(gateway, browser):
         for key in ("Home", "ArrowDown"):
             page.keyboard.press(key)
         body = {"sequence": PROTEIN[:30], "method": "masked"}
-        effect = gateway.post("/api/scan", body).json()["effects"][0][AMINO_ACIDS.index("H")]
+        effect = site.post("/api/scan", body).json()["effects"][0][AMINO_ACIDS.index("H")]
         assert abs(effect) > 0.02
         said = f"M1H  {effect:+.2f}".replace("-", "\u2212")
         expect(chart).to_have_attribute("aria-valuetext", re.compile(re.escape(said)))
 
 
-def test_what_the_server_lacks_is_a_hint(tiny_hf_folder, browser, pictures, tmp_path):
-    export(tiny_hf_folder, tmp_path / "out", [])
-    with (
-        LocalServer(tmp_path / "out" / "triton", threads=1) as bare,
-        running(tmp_path / "log", bare.url) as found,
-        opened(browser, found.url) as watched,
-    ):
-        ask(watched.page, PROTEIN[:60])
-        wait_for_all(watched.page)
-        expect(watched.page.locator("#tracks")).to_contain_text("no task about residues")
-        assert watched.page.locator("#wholes article").count() == 0
-        watched.shot(pictures, "no_tasks")
-
-
 @pytest.mark.slow
-def test_the_longest_protein(gateway, browser, pictures):
-    with opened(browser, gateway.url) as watched:
+def test_the_longest_protein(site, browser, pictures):
+    with opened(browser, site.url) as watched:
         page = watched.page
         page.get_by_role("button", name="Sodium pump").click()
         for part in ("tracks", "contacts", "scan"):
@@ -309,9 +167,9 @@ def test_the_longest_protein(gateway, browser, pictures):
         watched.shot(pictures, "longest")
 
 
-def test_downloads(gateway, browser, tmp_path):
+def test_downloads(site, browser, tmp_path):
     lines = {"tracks": 301, "contacts": 1 + 300 * 299 // 2, "mutation effects": 301}
-    with opened(browser, gateway.url) as watched:
+    with opened(browser, site.url) as watched:
         page = watched.page
         ask(page, f">p 1\n{PROTEIN}")
         wait_for_all(page)
@@ -327,18 +185,3 @@ def test_downloads(gateway, browser, tmp_path):
             assert download(what, "PNG").read_bytes().startswith(b"\x89PNG")
             assert len(download(what, "CSV").read_text().splitlines()) == count
             assert json.loads(download(what, "JSON").read_text())["sequence"] == PROTEIN
-
-
-def test_a_gateway_with_a_token(shaped, browser, pictures, tmp_path):
-    with (
-        running(tmp_path / "log", shaped.url, BIONEMO_EXT_GATEWAY_TOKEN=TOKEN) as guarded,
-        opened(browser, guarded.url, expect=["Failed to load resource"]) as watched,
-    ):
-        page = watched.page
-        page.wait_for_selector("#token-field:visible")
-        assert "asks for a token" in page.locator("#problem").inner_text()
-        watched.shot(pictures, "token")
-        page.get_by_label("Token").fill(TOKEN)
-        ask(page, PROTEIN[:60])
-        wait_for_all(page)
-        assert page.locator("#token-field").is_hidden()
