@@ -1,6 +1,6 @@
 """What every client has: its servers, what they serve, streams of records."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
@@ -143,7 +143,7 @@ class AsyncSession:
         )
 
 
-async def results_of(stream: Stream, sequences: Sequences) -> AsyncIterator[Result]:
+async def results_of(stream: Stream, sequences: Sequences) -> AsyncGenerator[Result, None]:
     """Results in order; what is under way is given up when nobody wants them any more."""
     try:
         for chunk in stream.chunks(sequences):

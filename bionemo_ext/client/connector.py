@@ -1,6 +1,6 @@
 """Which protocol an address speaks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bionemo_ext.client.access import Access
 from bionemo_ext.client.address import Address
@@ -21,7 +21,7 @@ def connector(addresses: Sequence[Address], access: Access) -> Connect:
         If an address is of HTTP and what that needs is not installed.
     """
     known: set[str] = set()
-    protocols = {True: GrpcTransport}
+    kinds: dict[bool, Callable[[Address, Access, set[str], str], Transport]] = {True: GrpcTransport}
     if not all(address.is_grpc for address in addresses):
         try:
             from bionemo_ext.client.http_transport import HttpTransport
@@ -30,9 +30,9 @@ def connector(addresses: Sequence[Address], access: Access) -> Connect:
                 "http:// addresses need aiohttp and geventhttpclient, which are not installed: "
                 "pip install 'bionemo-ext[http]'; grpc:// needs neither"
             ) from None
-        protocols[False] = HttpTransport
+        kinds[False] = HttpTransport
 
     def connect(address: Address, ip: str) -> Transport:
-        return protocols[address.is_grpc](address, access, known, ip)
+        return kinds[address.is_grpc](address, access, known, ip)
 
     return connect
