@@ -1,6 +1,8 @@
 """The chart as Helm renders it."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 from functools import cache
@@ -120,3 +122,11 @@ def container(found, suffix=""):
     """The container of a Deployment."""
     (only,) = one(found, "Deployment", suffix)["spec"]["template"]["spec"]["containers"]
     return only
+
+
+def command_in_comment(path):
+    """The `bionemo-ext` command in the first lines of a manifest."""
+    comment = re.match(r"(?:#.*\n)+", path.read_text())[0]
+    lines = [line.removeprefix("#").strip() for line in comment.splitlines()]
+    text = "\n".join(lines).replace("\\\n", "")
+    return shlex.split(text.splitlines()[0])[1:]

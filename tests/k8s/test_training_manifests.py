@@ -1,13 +1,11 @@
 """Training manifests: what `launch` writes, what Kubernetes takes, and commands that run."""
 
 import gzip
-import re
-import shlex
 from pathlib import Path
 
 import pytest
 import yaml
-from rendering import ROOT
+from rendering import ROOT, command_in_comment
 
 TRAINING = ROOT / "k8s" / "training"
 VERSIONS = ("1.31", "1.34", "1.37")
@@ -15,14 +13,6 @@ VERSIONS = ("1.31", "1.34", "1.37")
 
 def documents(path):
     return [found for found in yaml.safe_load_all(path.read_text()) if found]
-
-
-def command_in_comment(path):
-    """The `bionemo-ext` command in the first lines of a manifest."""
-    comment = re.match(r"(?:#.*\n)+", path.read_text())[0]
-    lines = [line.removeprefix("#").strip() for line in comment.splitlines()]
-    text = "\n".join(lines).replace("\\\n", "")
-    return shlex.split(text.splitlines()[0])[1:]
 
 
 @pytest.mark.parametrize("name", ["650m", "3b"])
