@@ -197,7 +197,6 @@ def _about(client: "Client", question: Question, source: Source) -> dict[str, st
         "limit": str(source.limit),
         "long": policy.long.value,
         "unknown_to_x": str(policy.unknown_to_x),
-        "skip_bad": str(source.skip_bad),
         **question.about,
     }
 

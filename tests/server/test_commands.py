@@ -143,8 +143,9 @@ def test_bad_files_are_one_sentence(refusal, server, tmp_path, case):
     assert not list(tmp_path.glob("*x.h5*"))
 
 
+@pytest.mark.parametrize("skipped", [False, True])
 def test_a_bad_record_late_in_a_stream_keeps_what_came_before(
-    command, refusal, server, tmp_path, sequences_asked
+    command, refusal, server, tmp_path, sequences_asked, skipped
 ):
     proteins = {f"p{i}": "MKTV" * 50 for i in range(700)}
     out = tmp_path / "x.h5"
@@ -161,13 +162,17 @@ def test_a_bad_record_late_in_a_stream_keeps_what_came_before(
     assert not out.exists()
 
     before = sequences_asked()
-    done = command(*words, "--json", stdin=fasta(proteins) + ">bad\nMKT\n")
-    assert (done.returncode, done.stderr) == (0, "")
+    mended, words = (">bad\nMK1T\n", (*words, "--skip-bad")) if skipped else (">good\nMKT\n", words)
+    done = command(*words, "--json", stdin=fasta(proteins) + mended)
+    assert done.returncode == 0
     assert json.loads(done.stdout)["resumed"] == kept
-    assert sequences_asked() - before == 701 - kept
+    names = [*proteins] if skipped else [*proteins, "good"]
+    assert sequences_asked() - before == len(names) - kept
     with h5py.File(out) as file:
-        assert file["names"].asstr()[:].tolist() == [*proteins, "bad"]
-    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+        assert file["names"].asstr()[:].tolist() == names
+    assert {path.name for path in tmp_path.iterdir()} == (
+        {"x.h5", "x.skipped.tsv"} if skipped else {"x.h5"}
+    )
 
 
 def test_bad_records_are_left_out_when_asked(command, refusal, client, server, tmp_path):
