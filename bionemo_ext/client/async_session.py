@@ -35,19 +35,23 @@ class AsyncSession:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         insecure_token: bool = False,
+        connection: Connection | None = None,
     ) -> None:
         if timeout_s <= 0:
             raise InputError(f"timeout_s must be above 0, not {timeout_s:g}")
         if in_flight < 1:
             raise InputError(f"in_flight must be at least 1, not {in_flight}")
-        addresses = parse_addresses(url)
-        access = Access.of(
-            addresses, tls=tls, token=token, headers=headers, insecure_token=insecure_token
-        )
-        self.url = ",".join(map(str, addresses))
         self.model, self.host = model, embed_name(model)
         self._in_flight = in_flight
-        self._connection = Connection(addresses, access, timeout_s, retry or Retry())
+        if connection is None:
+            addresses = parse_addresses(url)
+            access = Access.of(
+                addresses, tls=tls, token=token, headers=headers, insecure_token=insecure_token
+            )
+            connection = Connection(addresses, access, timeout_s, retry or Retry())
+            url = ",".join(map(str, addresses))
+        self.url = str(url)
+        self._connection = connection
         self._directory = Directory(self._connection)
 
     async def __aenter__(self) -> Self:

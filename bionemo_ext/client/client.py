@@ -37,6 +37,9 @@ class Client(Session):
         Further HTTP headers or gRPC metadata.
     insecure_token : bool
         Send the token in plain text to other machines too.
+    connection : Connection, optional
+        What answers in place of servers at ``url``, which is then a name only; for example a
+        ``bionemo_ext.serving.local_connection.LocalConnection``, which computes in this process.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bionemo_ext.client.access import Tls
 from bionemo_ext.client.async_client import AsyncClient
+from bionemo_ext.client.connection import Connection
 from bionemo_ext.client.inputs import Inputs
 from bionemo_ext.client.loop_thread import LoopThread
 from bionemo_ext.client.results import Prediction, Result
@@ -33,6 +34,7 @@ class Session:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         insecure_token: bool = False,
+        connection: Connection | None = None,
     ) -> None:
         self._client = AsyncClient(
             url,
@@ -44,6 +46,7 @@ class Session:
             token=token,
             headers=headers,
             insecure_token=insecure_token,
+            connection=connection,
         )
         self.url, self.model, self.host = self._client.url, self._client.model, self._client.host
         self._thread = LoopThread()
