@@ -56,9 +56,13 @@ class EncoderMetrics:
         self._pending_last = 0
         self._pending_lock = threading.Lock()
 
+    def skip(self, counts: Counter[str]) -> None:
+        """Leave out what was counted so far, that of the warm-up."""
+        self._last |= self._with_capacity(counts)
+
     def report(self, counts: Counter[str]) -> None:
         """Raise the counters that are in ``counts`` to their values since the start."""
-        counts = counts + Counter(capacity_tokens=counts["passes"] * self._max_tokens)
+        counts = self._with_capacity(counts)
         for name, more in (counts - self._last).items():
             self._metrics[name].increment(more)
         self._last |= counts
@@ -73,3 +77,6 @@ class EncoderMetrics:
             if length != self._pending_last:
                 self._pending.increment(length - self._pending_last)
             self._pending_last = length
+
+    def _with_capacity(self, counts: Counter[str]) -> Counter[str]:
+        return counts + Counter(capacity_tokens=counts["passes"] * self._max_tokens)

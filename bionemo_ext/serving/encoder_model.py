@@ -88,6 +88,7 @@ class EncoderModel:
         # One thread for all of torch, which keeps threads of its own for each that calls it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._thread.submit(self._warm_up, int(parameters["max_residues"])).result()
+        self._metrics.skip(self._answerer.counts)
         self._thread.submit(self._work)
 
     def execute(self, requests: Sequence[Any]) -> list[None]:
