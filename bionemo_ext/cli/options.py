@@ -30,15 +30,25 @@ PictureOption = Annotated[
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Where the server is, how to reach it, and which of its models to ask."""
+    """Where the server is, how to reach it, and which of its models to ask; or a model to load."""
 
     url: Annotated[
-        str,
+        str | None,
         typer.Option(
             envvar="BIONEMO_EXT_URL",
             help="Server: grpc://HOST:PORT, grpcs://, http:// or https://; several with commas.",
         ),
-    ]
+    ] = None
+    offline: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model folder to compute with in this process, with no server: Hugging Face's, or "
+            "a pretraining run's."
+        ),
+    ] = None
+    device: Annotated[str, typer.Option(help="Where --offline computes: cpu, cuda or cuda:1.")] = (
+        "cpu"
+    )
     model: Annotated[
         str,
         typer.Option(help="Which of the server's models; what its endpoints' names begin with."),
@@ -57,10 +67,23 @@ class ServerOptions:
     ] = None
 
     def connect(self) -> "Client":
-        """Make the client; errors are those of its constructor."""
+        """Make the client.
+
+        Raises
+        ------
+        InputError
+            If there is neither a server nor a model; else errors are those of what is made.
+        """
         from bionemo_ext.client import Client
         from bionemo_ext.client.options import access_words
+        from bionemo_ext.errors import InputError
 
+        if self.offline is not None:
+            return self._load(self.offline)
+        if self.url is None:
+            raise InputError(
+                "a server (--url grpc://HOST:PORT) or a model folder (--offline DIR) is needed"
+            )
         access = access_words(
             tls_ca=self.tls_ca,
             tls_cert=self.tls_cert,
@@ -68,6 +91,18 @@ class ServerOptions:
             token_file=self.token_file,
         )
         return Client(self.url, timeout_s=self.timeout, model=self.model, **access)
+
+    def _load(self, folder: Path) -> "Client":
+        from bionemo_ext.cli.extras import needs
+        from bionemo_ext.client import Client
+        from bionemo_ext.recipes.quiet import quieten
+
+        quieten()
+        with needs("serve"):
+            from bionemo_ext.serving.local_connection import LocalConnection
+
+        connection = LocalConnection(folder, model=self.model, device=self.device)
+        return Client(str(folder), model=self.model, connection=connection)
 
 
 @dataclass(frozen=True)
