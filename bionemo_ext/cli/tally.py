@@ -5,6 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,5 +99,10 @@ class Tally:
 
 def peak_mib() -> float:
     """The most memory that this process has held, in MiB."""
+    with suppress(OSError):
+        # Linux counts what the process was started from into ru_maxrss.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -181,6 +181,7 @@ def test_twenty_thousand_proteins(encoder_folder, proteins, tmp_path):
         server.process.wait()
     answered = summary["records"] - summary["resumed"]
     print(f"{time.monotonic() - began:.0f} s in all, {answered:,} by the last run: {summary}")
+    assert summary["peak_mib"] < 400
     report(watch.rows)
     check(out, proteins, encoder_folder)
 
