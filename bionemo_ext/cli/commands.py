@@ -18,6 +18,7 @@ from bionemo_ext.cli.launch import launch
 from bionemo_ext.cli.plan import plan
 from bionemo_ext.cli.predict import predict
 from bionemo_ext.cli.pretrain import pretrain
+from bionemo_ext.cli.proteingym import proteingym
 from bionemo_ext.cli.scan import scan
 from bionemo_ext.cli.score import score
 from bionemo_ext.cli.serve import serve
@@ -44,5 +45,6 @@ def register(app: typer.Typer) -> None:
     app.command()(score)
     app.command()(contacts)
     app.command()(fold)
+    app.command()(proteingym)
     app.command()(study)
     app.command()(demo)
