@@ -84,6 +84,8 @@ class Server:
 
 def free(port):
     with socket.socket() as probe:
+        # As servers do: connections that have ended hold a port for another minute.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
