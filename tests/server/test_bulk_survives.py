@@ -13,8 +13,8 @@ from bionemo_ext.serving import LocalServer
 
 pytestmark = pytest.mark.server
 
-# Three parts, and some records more.
-COUNT = 7_000
+# Four parts, and enough records more that a run is stopped before it ends.
+COUNT = 10_000
 PART = 2_048
 
 
