@@ -23,8 +23,8 @@ def model(tiny_hf_folder):
 
 @pytest.fixture
 def scan_file(shared_data, tmp_path):
-    """The first 80 variants of a real scan."""
-    lines = (shared_data / "dms" / "IF1_ECOLI.csv").read_text().splitlines()[:81]
+    """The first 40 variants of a real scan."""
+    lines = (shared_data / "dms" / "IF1_ECOLI.csv").read_text().splitlines()[:41]
     (tmp_path / "IF1.csv").write_text("\n".join(lines) + "\n")
     return tmp_path / "IF1.csv"
 
@@ -48,7 +48,7 @@ def test_a_scan(command, tiny_hf_folder, model, scan_file, tmp_path, method):
     assert [row["mutant"] for row in rows] == list(scan.names)
     np.testing.assert_allclose([float(row["score"]) for row in rows], expected, rtol=0, atol=1e-4)
     found = json.loads(done.stdout)
-    assert (found["variants"], found["left_out"]) == (80, 0)
+    assert (found["variants"], found["left_out"]) == (40, 0)
     for name, value in ranking_scores(scan.measured, expected).items():
         metric = found["metrics"][name]
         assert metric["value"] == pytest.approx(value, abs=1e-3)
