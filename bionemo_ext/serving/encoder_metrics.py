@@ -1,6 +1,5 @@
 """What an encoder does, for Prometheus, beside Triton's own metrics."""
 
-import threading
 from collections import Counter
 from collections.abc import Sized
 
@@ -54,7 +53,6 @@ class EncoderMetrics:
         )
         self._pending = self._pending_family.Metric(labels={"model": endpoint})
         self._pending_last = 0
-        self._pending_lock = threading.Lock()
 
     def skip(self, counts: Counter[str]) -> None:
         """Leave out what was counted so far, that of the warm-up."""
@@ -68,15 +66,16 @@ class EncoderMetrics:
         self._last |= counts
 
     def report_pending(self, queue: Sized) -> None:
-        """Move the gauge with the length of ``queue``; threads may do so at the same time.
+        """Move the gauge with the length of ``queue``.
 
-        Other instances of the endpoint share the gauge, so it is moved and never set.
+        Other instances of the endpoint share the gauge, so it is moved and never set. For
+        the encoder's thread, between passes: a metric is a message to Triton, which an execution
+        need not wait for.
         """
-        with self._pending_lock:  # the length is read inside: the last to move it knows the latest
-            length = len(queue)
-            if length != self._pending_last:
-                self._pending.increment(length - self._pending_last)
-            self._pending_last = length
+        length = len(queue)
+        if length != self._pending_last:
+            self._pending.increment(length - self._pending_last)
+        self._pending_last = length
 
     def _with_capacity(self, counts: Counter[str]) -> Counter[str]:
         return counts + Counter(capacity_tokens=counts["passes"] * self._max_tokens)

@@ -100,7 +100,6 @@ class EncoderModel:
                 size = self._room.size
                 text = f"{QUEUE_FULL}: {self._name} has a maximum queue size of {size}"
                 send(job.sender, unavailable(text))
-        self._metrics.report_pending(self._room)
         return [None for _ in requests]
 
     def finalize(self) -> None:
