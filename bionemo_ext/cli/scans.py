@@ -60,6 +60,10 @@ def score_table(
         from bionemo_ext.tasks.dms import read_scan
         from bionemo_ext.tasks.variant_effects import Method
     check_out(out, SUFFIXES)
+    if picture:
+        from bionemo_ext.client.pictures import check_picture
+
+        check_picture(picture, 1)
     scan = read_scan(table, wildtype and _one_protein(wildtype), offset)
     if (compare or picture) and scan.measured is None:
         raise DataError(f"{table} has no measurements (column target or DMS_score) to compare with")

@@ -67,7 +67,7 @@ def read_scan(path: Path, wild: str | None = None, offset: int = 0) -> Scan:
     path : Path
         A CSV file.
     wild : str, optional
-        The wild type, clean; without it the sequence that a row's substitutions are undone in.
+        The wild type; without it the sequence that a row's substitutions are undone in.
     offset : int
         What the file's positions count too many: position 1 of the wild type is ``1 + offset``.
 
@@ -80,8 +80,7 @@ def read_scan(path: Path, wild: str | None = None, offset: int = 0) -> Scan:
     rows = list(_read(path))
     if not rows:
         raise DataError(f"{path} has no rows")
-    if wild is None:
-        wild = _wild_type(path, rows, offset)
+    wild = _wild_type(path, rows, offset) if wild is None else _clean(wild)
     found: dict[Variant | str, tuple[str, float | None, bool | None]] = {}
     left_out = []
     for line, row in rows:
@@ -128,7 +127,7 @@ def _of(row: Mapping[str, str], columns: Sequence[str]) -> str:
 def _wild_type(path: Path, rows: Sequence[tuple[int, Mapping[str, str]]], offset: int) -> str:
     """Undo the substitutions of the first row that has both a mutant and a sequence."""
     for _, row in rows:
-        mutant, text = _of(row, MUTANT_COLUMNS), _of(row, SEQUENCE_COLUMNS)
+        mutant, text = _of(row, MUTANT_COLUMNS).upper(), _of(row, SEQUENCE_COLUMNS)
         parts = [_SUBSTITUTION.fullmatch(part) for part in mutant.split(":")]
         if not text or None in parts:
             continue
@@ -152,7 +151,7 @@ def _variant(row: Mapping[str, str], wild: str, offset: int) -> tuple[str, Varia
             variant = difference(wild, sequence)
             return _written(wild, variant, offset) or "wild type", variant
         return f"{len(sequence)} residues", sequence
-    shifted = _SUBSTITUTION.sub(lambda m: f"{m[1]}{int(m[2]) - offset}{m[3]}", mutant)
+    shifted = _SUBSTITUTION.sub(lambda m: f"{m[1]}{int(m[2]) - offset}{m[3]}", mutant.upper())
     try:
         (parsed,) = parse_variants(shifted, wild, "wild type")
     except ValueError:

@@ -99,6 +99,8 @@ def test_variants_of_a_fasta(command, tiny_hf_folder, model, tmp_path, method):
         (["w.fasta", "--mutants", "A1G"], "'A1G' of record 'w' has 'A' as wild type at position 1"),
         (["w.fasta", "--mutants", "A1G", "--method", "pll"], "has 'A' as wild type at position 1"),
         (["plain.csv", "--dms"], "does not tell the wild type"),
+        (["plain.csv", "--picture", "nowhere/x.png"], "nowhere"),
+        (["plain.csv", "--picture", "x.txt"], "x.txt"),
         (["bare.csv", "--dms"], "has no measurements (column target or DMS_score)"),
     ],
 )

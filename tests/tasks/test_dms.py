@@ -52,6 +52,13 @@ def test_proteingym_with_several_substitutions_and_an_offset(tmp_path):
     np.testing.assert_array_equal(scan.fit, [True, False])
 
 
+def test_lower_case_and_a_stop_at_the_end(tmp_path):
+    path = write(tmp_path / "x.csv", "mutant,mutated_sequence,target", "a102g,mgcde*,1")
+    for wild in (None, "macde*"):
+        scan = read_scan(path, wild, offset=100)
+        assert (scan.wild, scan.variants) == ("MACDE", ((Substitution(1, "G"),),))
+
+
 def test_insertions_and_deletions(tmp_path):
     path = write(tmp_path / "x.csv", "mutated_sequence,DMS_score", "MACE,1", "MACDE,2", "MACDK,3")
     scan = read_scan(path, wild="MACDE")
