@@ -10,7 +10,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from bionemo_ext.tasks.variant_effects import Method, scan
 class OneByOne(EncoderLogits):
     """Every sequence in a pass of its own, as notebooks do."""
 
-    def _pass(self, sequences, masked):  # noqa: ANN001, ANN202
+    def _pass(self, sequences: Sequence[str], masked: bool) -> list[np.ndarray]:
         return [super(OneByOne, self)._pass([one], masked)[0] for one in sequences]
 
 
