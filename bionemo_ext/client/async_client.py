@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo_ext.client.async_session import AsyncSession, results_of
-from bionemo_ext.client.inputs import Inputs
 from bionemo_ext.client.results import Prediction, Structure
-from bionemo_ext.client.stream import Progress, Sequences
+from bionemo_ext.client.streaming.inputs import Inputs
+from bionemo_ext.client.streaming.stream import Progress, Sequences
+from bionemo_ext.client.streaming.variants import shares
 from bionemo_ext.client.truncation import warn_truncated
-from bionemo_ext.client.variants import shares
 from bionemo_ext.contract import (
     CONTACTS,
     FOLD,

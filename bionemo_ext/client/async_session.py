@@ -7,14 +7,14 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from bionemo_ext.client.access import Access, Tls
-from bionemo_ext.client.address import parse_addresses
-from bionemo_ext.client.connection import Connection
 from bionemo_ext.client.directory import Directory, TaskPlan
-from bionemo_ext.client.inputs import Inputs, tensors
 from bionemo_ext.client.results import Prediction, Result
-from bionemo_ext.client.retry import Retry
-from bionemo_ext.client.stream import Progress, Sequences, Stream
+from bionemo_ext.client.streaming.inputs import Inputs, tensors
+from bionemo_ext.client.streaming.stream import Progress, Sequences, Stream
+from bionemo_ext.client.wire.access import Access, Tls
+from bionemo_ext.client.wire.address import parse_addresses
+from bionemo_ext.client.wire.connection import Connection
+from bionemo_ext.client.wire.retry import Retry
 from bionemo_ext.contract import DEFAULT_MODEL, Endpoint, TaskInfo, embed_name
 from bionemo_ext.errors import InputError
 from bionemo_ext.sequences import SequencePolicy

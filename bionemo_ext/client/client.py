@@ -6,7 +6,7 @@ from typing import Literal, overload
 from bionemo_ext.client.async_client import Array, Method
 from bionemo_ext.client.results import Prediction, Structure
 from bionemo_ext.client.session import Session
-from bionemo_ext.client.stream import Progress, Sequences
+from bionemo_ext.client.streaming.stream import Progress, Sequences
 from bionemo_ext.sequences import Record, SequencePolicy
 
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bionemo_ext.client.connection import Connection
 from bionemo_ext.client.results import Prediction, Result
+from bionemo_ext.client.wire.connection import Connection
 from bionemo_ext.contract import PREDICTION, Endpoint, TaskInfo
 from bionemo_ext.errors import InputError, NotFoundError
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from bionemo_ext.client.prediction_files import columns
+from bionemo_ext.client.files.predictions import columns
 from bionemo_ext.client.results import Prediction, Result, Structure
 from bionemo_ext.errors import InputError, RunError
 

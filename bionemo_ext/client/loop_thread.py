@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from bionemo_ext.client.truncation import told_here
+from bionemo_ext.client.wire.connection import CLOSED, CLOSED_MEANWHILE
 from bionemo_ext.errors import InputError, UnavailableError
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class LoopThread:
             try:
                 return future.result()
             except CancelledError:
-                raise UnavailableError("the client was closed before the answer came") from None
+                raise UnavailableError(CLOSED_MEANWHILE) from None
             finally:
                 future.cancel()
 
@@ -71,7 +72,7 @@ class LoopThread:
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._closed:
-                raise InputError("the client is closed")
+                raise InputError(CLOSED)
             if self._thread is not None and not self._thread.is_alive():
                 raise InputError(
                     "the client was used before this process was forked; make one in each process"

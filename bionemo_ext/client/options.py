@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TypedDict
 
-from bionemo_ext.client.access import Tls
+from bionemo_ext.client.wire.access import Tls
 from bionemo_ext.errors import InputError
 
 # Where a command has no --token-file.

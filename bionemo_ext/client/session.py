@@ -7,14 +7,14 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from bionemo_ext.client.access import Tls
 from bionemo_ext.client.async_client import AsyncClient
-from bionemo_ext.client.connection import Connection
-from bionemo_ext.client.inputs import Inputs
 from bionemo_ext.client.loop_thread import LoopThread
 from bionemo_ext.client.results import Prediction, Result
-from bionemo_ext.client.retry import Retry
-from bionemo_ext.client.stream import Progress, Sequences
+from bionemo_ext.client.streaming.inputs import Inputs
+from bionemo_ext.client.streaming.stream import Progress, Sequences
+from bionemo_ext.client.wire.access import Tls
+from bionemo_ext.client.wire.connection import Connection
+from bionemo_ext.client.wire.retry import Retry
 from bionemo_ext.contract import DEFAULT_MODEL, Endpoint, TaskInfo
 from bionemo_ext.sequences import SequencePolicy
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bionemo_ext.client import Result, bulk, bulk_parts
-from bionemo_ext.client.bulk import BulkJob
+from bionemo_ext.client import Result
+from bionemo_ext.client.jobs import BulkJob, parts
+from bionemo_ext.client.jobs import job as job_module
 from bionemo_ext.errors import InputError, RunError
 from bionemo_ext.sequences import Record
 
@@ -179,7 +180,7 @@ def test_a_damaged_part_is_one_sentence(out):
 
 def test_a_signal_at_any_line_loses_nothing_that_a_part_has_and_repeats_nothing(tmp_path):
     """KeyboardInterrupt before every line of the code in turn, in add, flush and writing."""
-    watched = {bulk.__file__, bulk_parts.__file__}
+    watched = {job_module.__file__, parts.__file__}
 
     def interrupted(out, after, flushed):
         count = 0
@@ -225,7 +226,8 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from bionemo_ext.client import Result
-from bionemo_ext.client.bulk import BulkJob
+from bionemo_ext.client.jobs import BulkJob, parts
+from bionemo_ext.client.jobs import job as job_module
 from bionemo_ext.errors import BionemoExtError
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 rows = np.zeros((100, 200), dtype=np.float32)
@@ -258,8 +260,8 @@ def test_parts_end_by_size_and_by_time(out, monkeypatch):
         job.add(big)
         assert len(list(job.folder.glob("*.arrow"))) == 1  # 40 MB
         job.add(RESULTS[0])
-        clock = bulk.time.monotonic() + 21
-        monkeypatch.setattr(bulk.time, "monotonic", lambda: clock)
+        clock = job_module.time.monotonic() + 21
+        monkeypatch.setattr(job_module.time, "monotonic", lambda: clock)
         job.add(RESULTS[1])
         assert len(list(job.folder.glob("*.arrow"))) == 2
 

@@ -8,8 +8,8 @@ import pytest
 
 from bionemo_ext import errors
 from bionemo_ext.client import Client
-from bionemo_ext.client.address import Address, parse_addresses
-from bionemo_ext.client.failures import grpc_class, http_class
+from bionemo_ext.client.wire.address import Address, parse_addresses
+from bionemo_ext.client.wire.failures import grpc_class, http_class
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from bionemo_ext.client import Prediction, Result
-from bionemo_ext.client.files import check_out, write_embeddings
-from bionemo_ext.client.npz import NpzFile
-from bionemo_ext.client.prediction_files import check_task, prediction_file
+from bionemo_ext.client.files.embeddings import write_embeddings
+from bionemo_ext.client.files.npz import NpzFile
+from bionemo_ext.client.files.predictions import check_task, prediction_file
 from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.errors import InputError
+from bionemo_ext.whole import check_out
 
 HIDDEN = 4
 
@@ -133,7 +134,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from bionemo_ext.client import Result
-from bionemo_ext.client.files import write_embeddings
+from bionemo_ext.client.files.embeddings import write_embeddings
 class Results:
     def __len__(self):
         return 100
@@ -169,7 +170,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from bionemo_ext.client import Result
-from bionemo_ext.client.files import write_embeddings
+from bionemo_ext.client.files.embeddings import write_embeddings
 from bionemo_ext.errors import RunError
 rows = np.random.default_rng(0).random((500, 320), dtype=np.float32)
 values = {"mean": rows[0], "residues": rows} if sys.argv[1] != "x.tsv" else {"mean": rows[0]}
@@ -195,6 +196,25 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, suffix):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"x{suffix} cannot be written: File too large\n" * 5
     assert [path.name for path in tmp_path.iterdir()] == [f"whole{suffix}"]
+
+
+def test_hdf5_never_sees_an_error(tmp_path):
+    """It calls on with the exception pending, and Python may then not find the file's methods."""
+    script = """
+import errno, resource
+from bionemo_ext.client.files.embeddings import _Unfailing
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for act in (lambda file: file.truncate(5000), lambda file: file.write(bytes(5000))):
+    with _Unfailing("x", "w+") as file:
+        assert act(file) == 5000
+        assert file.error.errno == errno.EFBIG
+        assert file.truncate(6000) == 6000
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 CLASSES = TaskInfo("fold", Level.RESIDUE, Kind.CLASSIFICATION, ("C", "E", "H"))

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from bionemo_ext.client import Prediction
-from bionemo_ext.client.pictures import check_picture, draw_contacts, draw_scan, draw_track
+from bionemo_ext.client.files.pictures import check_picture, draw_contacts, draw_scan, draw_track
 from bionemo_ext.contract import AMINO_ACIDS, Kind, Level, TaskInfo
 from bionemo_ext.errors import InputError
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo_ext.client import costs, plan
-from bionemo_ext.client.costs import Costs
+from bionemo_ext.client.streaming import costs, plan
+from bionemo_ext.client.streaming.costs import Costs
 from bionemo_ext.contract import (
     EncoderFacts,
     Endpoint,

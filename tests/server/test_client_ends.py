@@ -9,10 +9,12 @@ import threading
 import time
 import warnings
 
+import grpc
 import pytest
 from proxy import Proxy
 
-from bionemo_ext.client import AsyncClient, Client
+from bionemo_ext.client import AsyncClient, Client, Retry
+from bionemo_ext.client.async_session import results_of
 from bionemo_ext.errors import InputError, UnavailableError
 
 pytestmark = pytest.mark.server
@@ -97,13 +99,20 @@ except KeyboardInterrupt:
             stderr=subprocess.PIPE,
             text=True,
         )
-        assert running.stdout.readline() == "asking\n"
-        while len(proxy.seen) < 5 and running.poll() is None:
-            time.sleep(0.01)
-        running.send_signal(signal.SIGINT)
-        assert running.stdout.readline() == "stopped\n"
-        seen = len(proxy.seen)
-        out, told = running.communicate(timeout=60)
+        # One that hangs ends too, and what is read of it.
+        too_late = threading.Timer(60, running.kill)
+        too_late.start()
+        try:
+            assert running.stdout.readline() == "asking\n"
+            while len(proxy.seen) < 5 and running.poll() is None:
+                time.sleep(0.01)
+            running.send_signal(signal.SIGINT)
+            assert running.stdout.readline() == "stopped\n"
+            seen = len(proxy.seen)
+            out, told = running.communicate()
+        finally:
+            too_late.cancel()
+            running.kill()
         assert (running.returncode, out, told) == (0, "(1, 64)\n", "")
         # Those that were on their way, and the last one.
         assert len(proxy.seen) <= seen + 5
@@ -141,6 +150,29 @@ def test_a_client_for_asyncio_that_is_closed_while_it_asks(server):
             await task
         with pytest.raises(InputError, match="the client is closed"):
             await client.embed("MKT")
+
+    asyncio.run(main())
+
+
+def test_what_had_begun_when_the_client_was_closed_says_so(server):
+    """Also a request that was not sent yet, and one that waits to be sent again."""
+
+    async def main():
+        client = AsyncClient(server.url)
+        stream = await client.open(("mean",), None, None, None, None)
+        await client.close()
+        with pytest.raises(UnavailableError, match="the client was closed before the answer came"):
+            async for _ in results_of(stream, ["MKT"]):
+                pass
+        with Proxy(server.url) as proxy:
+            proxy.failures = [(grpc.StatusCode.UNAVAILABLE, "the queue is full")] * 1000
+            client = AsyncClient(proxy.url, retry=Retry(first_s=0.5))
+            task = asyncio.create_task(client.embed("MKT"))
+            while not proxy.seen:
+                await asyncio.sleep(0.01)
+            await client.close()
+            with pytest.raises(UnavailableError, match="closed before the answer came"):
+                await task
 
     asyncio.run(main())
 

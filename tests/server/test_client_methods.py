@@ -118,6 +118,11 @@ def test_shapes_and_values_are_those_of_the_endpoints(client, server):
     np.testing.assert_allclose(client.embed(PROTEINS[0], layer=1)[0], expected, **CLOSE)
 
 
+def test_variants_may_be_written_as_hgvs_has_them(client):
+    found = client.score("MKTVRQG", ["p.Met1Ala", "p.(Lys2Gly):p.T3S", "M1A", "K2G:T3S"])
+    np.testing.assert_array_equal(found[:2], found[2:])
+
+
 def test_scores_are_sums_of_the_scan_and_come_in_any_number(client):
     protein = PROTEINS[1]
     scan = client.scan(protein)[0]

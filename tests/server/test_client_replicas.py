@@ -15,10 +15,10 @@ from operating import connect
 from proxy import Proxy
 
 from bionemo_ext.client import Client, Retry
-from bionemo_ext.client.access import Access
-from bionemo_ext.client.address import parse_addresses
-from bionemo_ext.client.connection import Connection
-from bionemo_ext.client.inputs import tensors
+from bionemo_ext.client.streaming.inputs import tensors
+from bionemo_ext.client.wire.access import Access
+from bionemo_ext.client.wire.address import parse_addresses
+from bionemo_ext.client.wire.connection import Connection
 from bionemo_ext.contract import HOST
 from bionemo_ext.errors import UnavailableError
 from bionemo_ext.serving import LocalServer

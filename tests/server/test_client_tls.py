@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from certificates import certificate
+from kept_servers import kept
 from operating import echo_repository, free_ports
 
 from bionemo_ext.client import Client, Tls
@@ -44,7 +45,7 @@ def repository(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain(repository):
-    with LocalServer(repository) as running:
+    with kept(LocalServer(repository)) as running:
         yield running
 
 
@@ -52,7 +53,7 @@ def plain(repository):
 def encrypted(repository, made):
     """A server with TLS, whose HTTP wants the key."""
     policy = Policy(tls=ServerTls(*made["server"]), admin_key=KEY)
-    with LocalServer(repository, policy=policy) as running:
+    with kept(LocalServer(repository, policy=policy)) as running:
         yield running
 
 
@@ -60,7 +61,7 @@ def encrypted(repository, made):
 def mutual(repository, made):
     """A server that asks for the client's certificate."""
     policy = Policy(tls=ServerTls(*made["server"], made["root"][0]))
-    with LocalServer(repository, policy=policy) as running:
+    with kept(LocalServer(repository, policy=policy)) as running:
         yield running
 
 

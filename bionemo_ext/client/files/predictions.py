@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bionemo_ext.client.files import whole
+from bionemo_ext.client.files.tables import decimals, table_file
 from bionemo_ext.client.results import Prediction, Result
-from bionemo_ext.client.tables import decimals, table_file
 from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.errors import InputError
+from bionemo_ext.whole import whole
 
 PREDICTION_SUFFIXES = (".json", ".csv", ".parquet", ".fasta")
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo_ext.client.costs import (
+from bionemo_ext.client.results import Result
+from bionemo_ext.client.streaming.costs import (
     REQUEST_TOKENS,
     REQUEST_WORK,
     Costs,
     may_be_cut,
     may_have_masks,
 )
-from bionemo_ext.client.results import Result
 from bionemo_ext.contract import MASK, MASKED_LOGITS, RESIDUES, SCORE, Endpoint
 from bionemo_ext.sequences import LengthPolicy, Record, SequencePolicy, clean_sequence, windows
 from bionemo_ext.sequences.masked import MASK_LETTER, clean_masked, refuse_masks

@@ -14,7 +14,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Transport(Protocol):
-    """One server. What fails raises :class:`bionemo_ext.client.failures.Failure`.
+    """One server. What fails raises :class:`bionemo_ext.client.wire.failures.Failure`.
 
     It belongs to the event loop of its first call. A call that is cancelled is given up on the
     server too.

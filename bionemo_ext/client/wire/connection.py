@@ -4,21 +4,24 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from bionemo_ext.client.access import Access
-from bionemo_ext.client.address import Address
-from bionemo_ext.client.attempts import Attempts
-from bionemo_ext.client.connector import connector
-from bionemo_ext.client.failures import Failure
-from bionemo_ext.client.replicas import PROBE_S, Replica, Replicas, Resolve
-from bionemo_ext.client.resolve import resolve
-from bionemo_ext.client.retry import Retry
-from bionemo_ext.client.transport import Arrays, Inputs, Transport
+from bionemo_ext.client.wire.access import Access
+from bionemo_ext.client.wire.address import Address
+from bionemo_ext.client.wire.attempts import Attempts
+from bionemo_ext.client.wire.connector import connector
+from bionemo_ext.client.wire.failures import Failure
+from bionemo_ext.client.wire.replicas import PROBE_S, Replica, Replicas, Resolve
+from bionemo_ext.client.wire.resolve import resolve
+from bionemo_ext.client.wire.retry import Retry
+from bionemo_ext.client.wire.transport import Arrays, Inputs, Transport
 from bionemo_ext.contract import Endpoint
 from bionemo_ext.errors import DeadlineError, InputError, UnavailableError
 
 # A deadline of zero would be none, and one that the server or gRPC keeps may come a little early.
 _LEAST_S = 0.001
 _ROUNDING_S = 0.05
+
+CLOSED = "the client is closed"
+CLOSED_MEANWHILE = "the client was closed before the answer came"
 
 T = TypeVar("T")
 Call = Callable[[Transport, float], Awaitable[T]]
@@ -41,6 +44,11 @@ class Connection:
         When a request is tried again.
     look_up : callable
         Gives the IP addresses of a name.
+
+    Attributes
+    ----------
+    closed : bool
+        Whether :meth:`close` was called.
     """
 
     def __init__(
@@ -56,11 +64,11 @@ class Connection:
         self._replicas = Replicas(addresses, connector(addresses, access), retry, look_up)
         # Whether anybody has ever answered: until then nobody is waited for.
         self._reached = False
-        self._closed = False
+        self.closed = False
 
     async def close(self) -> None:
         """Close all connections; calls under way are given up."""
-        self._closed = True
+        self.closed = True
         await self._replicas.close()
 
     async def ready(self) -> bool:
@@ -94,14 +102,16 @@ class Connection:
 
         One attempt of several may take ``attempt_s``, and the last one what is left.
         """
-        if self._closed:
-            raise InputError("the client is closed")
+        if self.closed:
+            raise InputError(CLOSED)
         attempts = Attempts(self._timeout_s)
         tried: set[Replica] = set()
         rounds, who, replica = 0, self._everyone, None
         while True:
             try:
                 await self._replicas.find(attempts.left_s)
+                if self.closed:
+                    raise UnavailableError(CLOSED_MEANWHILE)
                 first = attempt_s is None and not attempts.made
                 replica = self._replicas.pick(tried, turn=first)
                 who = str(replica)
@@ -130,8 +140,8 @@ class Connection:
             return await call
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self._closed and task is not None and not task.cancelling():
-                raise UnavailableError("the client was closed before the answer came") from None
+            if self.closed and task is not None and not task.cancelling():
+                raise UnavailableError(CLOSED_MEANWHILE) from None
             raise
 
     def _worthwhile(self, failure: Failure, attempts: Attempts, others: bool) -> bool:

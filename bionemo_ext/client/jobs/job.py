@@ -5,7 +5,7 @@ Results are kept in parts in a hidden folder beside the output until all are the
     .x.parquet.parts/
         lock              held by the process that works on it
         manifest.json     what the job is: other values may not go on from these parts
-        00000000.arrow    results of the first records, in their order; see bulk_parts.py
+        00000000.arrow    results of the first records, in their order; see parts.py
 
 A part is whole or not there, so whatever ends the process (a signal, a full disk, a loss of
 power) costs at most the records since the last one.
@@ -14,23 +14,25 @@ power) costs at most the records since the last one.
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from bionemo_ext.client.bulk_folder import (
+from bionemo_ext.client.jobs.folder import (
     LOCK,
     MANIFEST,
     differences,
+    parts_folder,
+    place,
     take_lock,
     write_manifest,
 )
-from bionemo_ext.client.bulk_parts import count_part, read_part, sync, write_part
-from bionemo_ext.client.files import cannot_be_written
+from bionemo_ext.client.jobs.parts import count_part, read_part, write_part
 from bionemo_ext.client.results import Result
 from bionemo_ext.errors import InputError, RunError
 from bionemo_ext.sequences import Record
+from bionemo_ext.whole import cannot_be_written
 
 _FORMAT = "1"
 # A part ends at the first of these: enough for few files, little to lose, little to hold.
@@ -70,7 +72,7 @@ class BulkJob:
 
     def __init__(self, out: Path, about: Mapping[str, str], *, restart: bool = False) -> None:
         self.out = out
-        self.folder = out.with_name(f".{out.name}.parts")
+        self.folder = parts_folder(out)
         self._about = dict(about)
         self._restart = restart
         self._lock: IO[str] | None = None
@@ -183,9 +185,8 @@ class BulkJob:
             write_part(path, held)
         self._kept = ([*parts, (path, len(held))], [])
 
-    @contextmanager
-    def place(self, out: Path) -> Iterator[Path]:
-        """Give a path of the same name to write; what is written takes the place of ``out``.
+    def place(self, out: Path) -> AbstractContextManager[Path]:
+        """Give a path to write, as :func:`bionemo_ext.client.jobs.folder.place` does.
 
         Parameters
         ----------
@@ -195,19 +196,9 @@ class BulkJob:
         Raises
         ------
         RunError, InputError
-            If it cannot be written.
+            On leaving, if it cannot be written.
         """
-        path = self.folder / out.name
-        try:
-            yield path
-        except (RunError, InputError) as error:  # name the place that was asked for
-            raise type(error)(str(error).replace(str(path), str(out))) from None
-        with cannot_be_written(out):
-            # On the disk before the parts go.
-            for written in (path, *(path.iterdir() if path.is_dir() else ())):
-                sync(written)
-            path.replace(out)
-            sync(out.parent)
+        return place(self.folder, out)
 
     def finish(self) -> None:
         """Throw the parts away: the output has everything."""

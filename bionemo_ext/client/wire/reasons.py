@@ -2,9 +2,9 @@
 
 import re
 
-from bionemo_ext.client.access import Tls
-from bionemo_ext.client.address import Address
-from bionemo_ext.client.failures import Failure, one_line
+from bionemo_ext.client.wire.access import Tls
+from bionemo_ext.client.wire.address import Address
+from bionemo_ext.client.wire.failures import Failure, one_line
 from bionemo_ext.errors import UnavailableError
 
 # Nothing of these mends while one waits: text of a library, and what it means.

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 
-from bionemo_ext.client.failures import Failure
+from bionemo_ext.client.wire.failures import Failure
 from bionemo_ext.errors import UnavailableError
 
 

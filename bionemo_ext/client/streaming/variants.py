@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bionemo_ext.client.plan import named
+from bionemo_ext.client.streaming.plan import named
 from bionemo_ext.contract import Endpoint
 from bionemo_ext.errors import InputError
 from bionemo_ext.sequences import Record

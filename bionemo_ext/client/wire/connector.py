@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from bionemo_ext.client.access import Access
-from bionemo_ext.client.address import Address
-from bionemo_ext.client.grpc_transport import GrpcTransport
-from bionemo_ext.client.replicas import Connect
-from bionemo_ext.client.transport import Transport
+from bionemo_ext.client.wire.access import Access
+from bionemo_ext.client.wire.address import Address
+from bionemo_ext.client.wire.grpc_transport import GrpcTransport
+from bionemo_ext.client.wire.replicas import Connect
+from bionemo_ext.client.wire.transport import Transport
 from bionemo_ext.errors import RunError
 
 
@@ -24,7 +24,7 @@ def connector(addresses: Sequence[Address], access: Access) -> Connect:
     kinds: dict[bool, Callable[[Address, Access, set[str], str], Transport]] = {True: GrpcTransport}
     if not all(address.is_grpc for address in addresses):
         try:
-            from bionemo_ext.client.http_transport import HttpTransport
+            from bionemo_ext.client.wire.http_transport import HttpTransport
         except (ModuleNotFoundError, RuntimeError):  # tritonclient turns the first into the second
             raise RunError(
                 "http:// addresses need aiohttp and geventhttpclient, which are not installed: "

@@ -6,10 +6,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from bionemo_ext.client.address import Address
-from bionemo_ext.client.failures import Failure
-from bionemo_ext.client.retry import Retry
-from bionemo_ext.client.transport import Transport
+from bionemo_ext.client.wire.address import Address
+from bionemo_ext.client.wire.failures import Failure
+from bionemo_ext.client.wire.retry import Retry
+from bionemo_ext.client.wire.transport import Transport
 from bionemo_ext.errors import UnavailableError
 
 # How long a server may take to say that it is ready, and a name to be looked up.

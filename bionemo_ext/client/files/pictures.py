@@ -19,10 +19,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from bionemo_ext.client.files import whole
 from bionemo_ext.client.results import Prediction
 from bionemo_ext.contract import AMINO_ACIDS, Kind
 from bionemo_ext.errors import InputError
+from bionemo_ext.whole import whole
 
 PICTURE_SUFFIXES = (".png", ".svg")
 # By character: positive, negative, polar, special, aliphatic, aromatic.
@@ -72,7 +72,9 @@ def check_picture(path: Path, records: int | None) -> None:
         raise InputError(f"{path} ends in neither .png nor .svg, and a folder's name has no suffix")
 
 
-def draw_scan(path: Path, name: str, sequence: str, scan: Array) -> None:
+def draw_scan(
+    path: Path, name: str, sequence: str, scan: Array, method: str = "", offset: int = 0
+) -> None:
     """Draw the effect of every substitution.
 
     Parameters
@@ -83,11 +85,17 @@ def draw_scan(path: Path, name: str, sequence: str, scan: Array) -> None:
         The protein.
     scan : NDArray
         log p(mutant) - log p(wild type), [L, 20], its columns ``AMINO_ACIDS``.
+    method : str
+        How it was computed.
+    offset : int
+        Position of the first residue, less one.
     """
     order = [AMINO_ACIDS.index(letter) for letter in _ROWS]
     most = max(float(np.percentile(np.abs(scan), 99.5)), 1e-6)
     figure, rows = _wrapped(len(sequence), row_in=20 * _RESIDUE_IN, right=_BAR_IN)
-    _title(figure, name, f"effect of every substitution, {len(sequence):,} residues")
+    by = f" by {method} marginals" if method else ""
+    span = f"{1 + offset:,} to {len(sequence) + offset:,}"
+    _title(figure, name, f"effect of every substitution{by}, residues {span}")
     image = None
     for axes, start, end in rows:
         image = axes.imshow(
@@ -101,7 +109,7 @@ def draw_scan(path: Path, name: str, sequence: str, scan: Array) -> None:
         axes.set_yticks(range(len(_ROWS)), list(_ROWS), family="monospace", fontsize=7)
         for edge in np.cumsum([len(group) for group in _GROUPS])[:-1]:
             axes.axhline(edge - 0.5, color="white", linewidth=1.2)
-        _letters(axes, sequence, start, end)
+        _letters(axes, sequence, start, end, offset)
     axes = rows[0][0]
     axes.set_ylabel("mutant")
     axes.legend(
@@ -262,13 +270,16 @@ def _title(figure: Figure, name: str, what: str) -> None:
     figure.text(0.2 / width, 1 - 0.34 / height, what, fontsize=9, va="top", color=_INK)
 
 
-def _letters(axes: Axes, sequence: str, start: int, end: int) -> None:
+def _letters(axes: Axes, sequence: str, start: int, end: int, offset: int = 0) -> None:
     """Write the wild type below a row, and every tenth position."""
-    tens = [i for i in range(start + 1, end + 1) if i % 10 == 0 or i in (1, len(sequence))]
+    places = range(start + 1, end + 1)
+    tens = [i for i in places if (i + offset) % 10 == 0 or i in (1, len(sequence))]
+    if len(tens) > 1 and tens[1] - tens[0] < 4 and tens[0] == 1:
+        tens.pop(1)
     if len(tens) > 1 and tens[-1] - tens[-2] < 4:  # the last residue's number needs its room
         tens.pop(-2)
     axes.xaxis.remove_overlapping_locs = False
-    axes.set_xticks(tens, [str(i) for i in tens], fontsize=8)
+    axes.set_xticks(tens, [str(i + offset) for i in tens], fontsize=8)
     axes.set_xticks(range(start + 1, end + 1), list(sequence[start:end]), minor=True)
     axes.tick_params(axis="x", which="minor", length=0, pad=1, labelsize=6.5)
     axes.tick_params(axis="x", which="major", length=2.5, pad=10, color=_GREY)

@@ -12,11 +12,11 @@ from tritonclient.http import InferInput, InferRequestedOutput
 from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from bionemo_ext.client.access import Access, Tls
-from bionemo_ext.client.address import Address
-from bionemo_ext.client.failures import Failure, http_class, judge
-from bionemo_ext.client.reasons import unreachable
-from bionemo_ext.client.transport import Arrays, Inputs, triton_type
+from bionemo_ext.client.wire.access import Access, Tls
+from bionemo_ext.client.wire.address import Address
+from bionemo_ext.client.wire.failures import Failure, http_class, judge
+from bionemo_ext.client.wire.reasons import unreachable
+from bionemo_ext.client.wire.transport import Arrays, Inputs, triton_type
 from bionemo_ext.contract import Endpoint, from_message
 from bionemo_ext.errors import ServerError
 
@@ -27,7 +27,7 @@ _NOT_TRITONS = "an exception occurred in the client while decoding the response"
 
 
 class HttpTransport:
-    """A :class:`~bionemo_ext.client.transport.Transport` to one server.
+    """A :class:`~bionemo_ext.client.wire.transport.Transport` to one server.
 
     Parameters
     ----------

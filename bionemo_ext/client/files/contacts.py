@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bionemo_ext.client.files import whole
-from bionemo_ext.client.npz import NpzFile
+from bionemo_ext.client.files.npz import NpzFile
+from bionemo_ext.client.files.tables import decimals, table_file
 from bionemo_ext.client.results import Result
-from bionemo_ext.client.tables import decimals, table_file
 from bionemo_ext.contract import CONTACTS
+from bionemo_ext.whole import whole
 
 CONTACT_SUFFIXES = (".npz", ".csv", ".parquet")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bionemo_ext.client.address import Address
+from bionemo_ext.client.wire.address import Address
 from bionemo_ext.errors import InputError
 
 _PEM = b"-----BEGIN "

@@ -8,13 +8,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bionemo_ext.client import plan
-from bionemo_ext.client.connection import Connection
-from bionemo_ext.client.costs import Costs
-from bionemo_ext.client.inputs import Inputs, check_inputs, many_passes, tensors, variants_of
 from bionemo_ext.client.results import Result
+from bionemo_ext.client.streaming import plan
+from bionemo_ext.client.streaming.costs import Costs
+from bionemo_ext.client.streaming.inputs import (
+    Inputs,
+    check_inputs,
+    many_passes,
+    tensors,
+    variants_of,
+)
+from bionemo_ext.client.wire.connection import CLOSED, CLOSED_MEANWHILE, Connection
 from bionemo_ext.contract import MUTANTS, Endpoint, with_names
-from bionemo_ext.errors import RequestError
+from bionemo_ext.errors import InputError, RequestError, UnavailableError
 from bionemo_ext.sequences import Record, SequencePolicy
 
 Sequences = str | Record | Iterable[str | Record]
@@ -56,7 +62,7 @@ class Stream:
     Raises
     ------
     InputError, NotFoundError
-        If the endpoint has no such input or output.
+        If the endpoint has no such input or output, or the connection is closed.
     """
 
     def __init__(
@@ -69,6 +75,8 @@ class Stream:
         in_flight: int,
         on_progress: Progress | None,
     ) -> None:
+        if connection.closed:
+            raise InputError(CLOSED)
         for output in outputs:
             endpoint.output(output)
         check_inputs(inputs, endpoint)
@@ -132,6 +140,8 @@ class Stream:
         sequences = [plan.spelled(piece.sequence) for piece in request.pieces]
         async with self._places:
             arrays = tensors(sequences, self._inputs, positions)
+            if self._connection.closed:
+                raise UnavailableError(CLOSED_MEANWHILE)
             try:
                 found = await self._connection.infer(self.endpoint.name, arrays, request.outputs)
             except RequestError as error:

@@ -9,11 +9,11 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from bionemo_ext.client.access import Access, read_pem
-from bionemo_ext.client.address import Address
-from bionemo_ext.client.failures import Failure, grpc_class, judge
-from bionemo_ext.client.reasons import unreachable
-from bionemo_ext.client.transport import Arrays, Inputs, triton_type
+from bionemo_ext.client.wire.access import Access, read_pem
+from bionemo_ext.client.wire.address import Address
+from bionemo_ext.client.wire.failures import Failure, grpc_class, judge
+from bionemo_ext.client.wire.reasons import unreachable
+from bionemo_ext.client.wire.transport import Arrays, Inputs, triton_type
 from bionemo_ext.contract import Endpoint, from_message
 from bionemo_ext.errors import UnavailableError
 
@@ -42,7 +42,7 @@ _OPTIONS = (
 
 
 class GrpcTransport:
-    """A :class:`~bionemo_ext.client.transport.Transport` to one server.
+    """A :class:`~bionemo_ext.client.wire.transport.Transport` to one server.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bionemo_ext.client.failures import Failure
+from bionemo_ext.client.wire.failures import Failure
 from bionemo_ext.errors import (
     BionemoExtError,
     DeadlineError,

@@ -1,13 +1,13 @@
 """Lists of variants as users write them: on the command line, or as a table."""
 
-import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bionemo_ext.errors import DataError
+from bionemo_ext.sequences.csv_table import read_table
 
 
 @dataclass(frozen=True)
@@ -58,32 +58,14 @@ def read_mutants(text: str) -> Mutants:
         if not all(variants):
             raise DataError(f"{text!r} has an empty place; variants look like A24G,A24G:L30P")
         return Mutants({None: variants})
-    if not path.is_file():
-        raise DataError(f"there is no file {path}")
     found: dict[str | None, list[str]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for name, variant in _rows(file, path):
-                found.setdefault(name, []).append(variant)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+    for line, row in read_table(path, ("mutant",)):
+        variant = row["mutant"]
+        if not variant or "," in variant:
+            raise DataError(
+                f"{path}, line {line} has the mutant {variant!r}; one looks like A24G or A24G:L30P"
+            )
+        found.setdefault(row.get("name"), []).append(variant)
     if not found:
         raise DataError(f"{path} has no rows")
     return Mutants(found)
-
-
-def _rows(file: Iterator[str], path: Path) -> Iterator[tuple[str | None, str]]:
-    table = csv.DictReader(file)
-    columns = table.fieldnames or []
-    if "mutant" not in columns:
-        raise DataError(
-            f"{path} has no column 'mutant'; its columns are: {', '.join(columns) or 'none'}"
-        )
-    for row in table:
-        variant = (row["mutant"] or "").strip()
-        if not variant or "," in variant:
-            raise DataError(
-                f"{path}: line {table.line_num} has the mutant {variant!r}; one looks like A24G or "
-                "A24G:L30P"
-            )
-        yield (row["name"] or "").strip() if "name" in columns else None, variant

@@ -1,0 +1,1 @@
+"""Servers: addresses, who they are, protocols, replicas, attempts, deadlines."""
