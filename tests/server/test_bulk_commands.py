@@ -166,7 +166,7 @@ def test_wrong_tables_are_one_sentence(refusal, server, proteins, tmp_path):
     table = tmp_path / "x.csv"
     words = ("--url", server.url, "--mutants", table, "--out", tmp_path / "y.csv")
     for text, sentence in {
-        "mutations\nA1G\n": "has no column 'mutant'; its columns are: mutations",
+        "mutations\nA1G\n": "has no column mutant; it has mutations",
         "mutant,name\nM1G,who\n": "proteins that the FASTA does not have; the first is 'who'",
         "mutant\nM1G\n \n": "line 3 has the mutant ''",
         "mutant\n": "has no rows",
@@ -192,13 +192,12 @@ def test_variants_that_do_not_fit_are_left_out_when_asked(command, server, prote
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command_name", ["scan", "contacts"])
-def test_long_proteins_are_refused_and_left_out_when_asked(
-    command, refusal, server, tmp_path, command_name
+def test_contacts_of_long_proteins_are_refused_and_left_out_when_asked(
+    command, refusal, server, tmp_path
 ):
     path, out = tmp_path / "x.fasta", tmp_path / "x.npz"
     path.write_text(f">titin\n{'MKTV' * 300}\n>short\nMKT\n")
-    words = (command_name, path, "--url", server.url, "--out", out)
+    words = ("contacts", path, "--url", server.url, "--out", out)
     assert refusal(*words) == (2, "record 'titin' has 1,200 residues, the limit is 1,022")
     assert command(*words, "--skip-bad").returncode == 0
     assert "titin\trecord 'titin' has 1,200" in (tmp_path / "x.skipped.tsv").read_text()

@@ -20,7 +20,7 @@ import torch
 from bulk_run import BulkRun, rss_mib
 from operating import free_ports
 
-from bionemo_ext.client.bulk_parts import count_part
+from bionemo_ext.client.jobs.parts import count_part
 from bionemo_ext.export import export
 from bionemo_ext.huggingface import ESM2Config, write_folder
 from bionemo_ext.huggingface.shapes import constants, shapes
