@@ -2,6 +2,7 @@
 
 import typer
 
+from bionemo_ext.cli.bulk import bulk
 from bionemo_ext.cli.card import card
 from bionemo_ext.cli.contacts import contacts
 from bionemo_ext.cli.convert import convert
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(gateway)
     app.command()(embed)
+    app.command()(bulk)
     app.command()(predict)
     app.command()(scan)
     app.command()(score)

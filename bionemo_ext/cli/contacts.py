@@ -37,9 +37,9 @@ def contacts(
 
     Proteins beyond the model's limit are refused: a cut chain has other contacts.
     """
-    from bionemo_ext.client.contact_files import CONTACT_SUFFIXES, write_contacts
-    from bionemo_ext.client.files import check_out
+    from bionemo_ext.client.files.contacts import CONTACT_SUFFIXES, write_contacts
     from bionemo_ext.contract import CONTACTS
+    from bionemo_ext.whole import check_out
 
     check_out(out, CONTACT_SUFFIXES)
     with server.connect() as client:
@@ -52,7 +52,7 @@ def contacts(
 
 
 def _draw(path: Path, result: "Result") -> None:
-    from bionemo_ext.client.pictures import draw_contacts
+    from bionemo_ext.client.files.pictures import draw_contacts
     from bionemo_ext.contract import CONTACTS
 
     draw_contacts(path, result.name, result.values[CONTACTS])

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 
+from bionemo_ext.whole import whole
+
 if TYPE_CHECKING:
     from bionemo_ext.data.statistics import Figures
 
@@ -28,7 +30,6 @@ def draw(path: Path, sets: "dict[str, Figures]") -> None:
     above.set(xlabel="residues (the last bin has no end)", ylabel="share of sequences")
     below.set(xlabel="residue", ylabel="share of residues")
     above.legend()
-    partial = path.with_name(f"{path.name}.partial")
-    figure.savefig(partial, dpi=120, format="png")
+    with whole(path) as new:
+        figure.savefig(new, dpi=120, format="png")
     plt.close(figure)
-    partial.rename(path)

@@ -10,7 +10,7 @@ from bionemo_ext.cli.progress import progress
 
 if TYPE_CHECKING:
     from bionemo_ext.client import Result
-    from bionemo_ext.client.bulk import BulkJob
+    from bionemo_ext.client.jobs import BulkJob
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Picture:
     of_one: Callable[[Path, "Result"], None]
 
     def check(self, records: int | None) -> None:
-        """Refuse early what cannot be drawn; see :func:`bionemo_ext.client.pictures`.
+        """Refuse early what cannot be drawn; see :func:`bionemo_ext.client.files.pictures`.
 
         Raises
         ------
@@ -39,13 +39,13 @@ class Picture:
             If matplotlib is not installed.
         """
         with needs("plot"):
-            from bionemo_ext.client.pictures import check_picture
+            from bionemo_ext.client.files.pictures import check_picture
 
         check_picture(self.path, records)
 
     def draw(self, job: "BulkJob") -> list[Path]:
         """Draw every result; gives the file or folder."""
-        from bionemo_ext.client.structure_files import FileNames
+        from bionemo_ext.client.files.structures import FileNames
 
         if self.path.suffix:
             for result in job:

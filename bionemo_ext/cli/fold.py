@@ -23,7 +23,7 @@ def fold(
 
     Proteins beyond its limit are refused: a cut chain folds otherwise.
     """
-    from bionemo_ext.client.structure_files import check_out_folder, write_structures
+    from bionemo_ext.client.files.structures import check_out_folder, write_structures
     from bionemo_ext.contract import FOLD, PAE, PDB, PLDDT, PTM
 
     check_out_folder(out)

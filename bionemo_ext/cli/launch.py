@@ -28,7 +28,7 @@ def launch(
 
     quieten()
     with needs("train"):
-        from bionemo_ext.recipes import submit
+        from bionemo_ext.recipes import launching, submit
 
-        checked = submit.read(overrides or [])
+        checked = launching.read(overrides or [])
         typer.echo(submit.dry_run(checked) if dry_run else submit.submit(checked), nl=not dry_run)

@@ -37,12 +37,12 @@ def predict(
     Several tasks cost one pass of the encoder that they share. Stopped at any moment, the same
     command goes on where it stopped.
     """
-    from bionemo_ext.client.files import check_out
-    from bionemo_ext.client.prediction_files import (
+    from bionemo_ext.client.files.predictions import (
         PREDICTION_SUFFIXES,
         check_task,
         write_predictions,
     )
+    from bionemo_ext.whole import check_out
 
     tasks = list(dict.fromkeys(task))
     several = len(tasks) > 1
@@ -85,7 +85,7 @@ def _picture(
 
     def draw(file: Path, result: "Result") -> None:
         from bionemo_ext.client import Prediction
-        from bionemo_ext.client.pictures import draw_track
+        from bionemo_ext.client.files.pictures import draw_track
 
         draw_track(file, Prediction(result.name, result.sequence, task, result.values[output]))
 

@@ -31,19 +31,20 @@ def proteingym(
     """Score ProteinGym's substitution benchmark, and average as the benchmark does.
 
     Scans of one protein and one selection are averaged first, then the proteins of a selection,
-    then the selections. A scan that cannot be scored does not lose the others; the exit code is
-    then 1.
+    then the selections; ± is the bootstrap's standard error over proteins. A scan that cannot be
+    scored does not lose the others; the exit code is then 1.
     """
     with needs("study"):
-        from bionemo_ext.study.benchmark import run_benchmark
+        from bionemo_ext.study.benchmark import count_rows, run_benchmark
         from bionemo_ext.tasks.proteingym import read_reference
-        from bionemo_ext.tasks.variant_effects import Method
     from bionemo_ext.client.masked_model import ServerLogits
+    from bionemo_ext.contract.effects import Method
 
     assays, missing = read_reference(reference, folder)
     if missing:
         typer.echo(f"not in {folder}: {len(missing):,} scans, the first {missing[0]}", err=True)
-    with server.connect() as client, progress(len(assays), "scoring", "scans") as advance:
+    rows = sum(map(count_rows, assays))
+    with server.connect() as client, progress(rows, "scoring", "variants") as advance:
         about = client.models()[client.host].parameters
         identity = f"{about['digest']} {about['dtype']}"
         model = ServerLogits(client)
@@ -57,9 +58,20 @@ def proteingym(
 
 def _text(report: "BenchmarkReport") -> str:
     selections = list(next(iter(report.averages.values())))
-    width = max(map(len, selections)) + 2
+    width = max(len("0.000 ±0.000"), *map(len, selections)) + 2
     lines = [" " * 11 + "".join(f"{name:>{width}}" for name in selections)]
     for metric, found in report.averages.items():
-        lines.append(f"{metric:<11}" + "".join(f"{found[name]:>{width}.3f}" for name in selections))
-    lines.append(f"{len(report.scans):,} scans")
+        cells = (_cell(found[name], report.standard_errors[metric][name]) for name in selections)
+        lines.append(f"{metric:<11}" + "".join(f"{cell:>{width}}" for cell in cells))
+    variants, left_out = (
+        sum(one[name] for one in report.scans.values()) for name in ("variants", "left_out")
+    )
+    lines.append(f"{len(report.scans):,} scans, {variants:,} variants, {left_out:,} left out")
     return "\n".join(lines)
+
+
+def _cell(value: float | None, error: float | None) -> str:
+    """A value with its standard error; a selection of one protein has none."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if error is None else f"{value:.3f} ±{error:.3f}"

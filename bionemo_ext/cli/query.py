@@ -2,10 +2,11 @@
 
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from bionemo_ext.cli.drawing import Picture
     from bionemo_ext.cli.options import JobOptions
     from bionemo_ext.client import Client, Result
-    from bionemo_ext.client.bulk import BulkJob
-    from bionemo_ext.client.inputs import Inputs
+    from bionemo_ext.client.jobs import BulkJob
+    from bionemo_ext.client.streaming.inputs import Inputs
+    from bionemo_ext.sequences import Record, SequencePolicy
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Question:
         What the answers depend on besides endpoint, outputs and policy.
     inputs : mapping
         Inputs beside the sequence: a value for all, or what gives that of the record at a position.
+    unit : str
+        What progress is counted in.
     """
 
     doing: str
@@ -67,6 +71,7 @@ class Question:
     outputs: tuple[str, ...]
     about: Mapping[str, str] = field(default_factory=dict)
     inputs: "Inputs" = field(default_factory=dict)
+    unit: str = "residues"
 
     def inputs_from(self, first: int) -> "Inputs":
         """Inputs of the records from position ``first`` on, where counting begins at 0 again."""
@@ -78,6 +83,38 @@ class Question:
             name: later(value) if callable(value) else value for name, value in self.inputs.items()
         }
 
+    def ask(
+        self,
+        client: "Client",
+        records: "Iterable[Record]",
+        first: int,
+        policy: "SequencePolicy",
+        advance: Callable[[int], None],
+    ) -> "Generator[Result, None, None]":
+        """Answer the records from position ``first`` on, in their order.
+
+        Parameters
+        ----------
+        client : Client
+            Whom to ask.
+        records : iterable of Record
+            What to ask about.
+        first : int
+            Records that were answered before.
+        policy : SequencePolicy
+            For letters and lengths.
+        advance : callable
+            Told of :attr:`unit` done.
+        """
+        return client.stream(
+            records,
+            self.outputs,
+            self.endpoint,
+            inputs=self.inputs_from(first),
+            policy=policy,
+            on_progress=advance,
+        )
+
 
 def run(
     client: "Client",
@@ -88,7 +125,40 @@ def run(
     options: "JobOptions",
     picture: "Picture | None" = None,
 ) -> None:
-    """Ask about every record, keep what is answered, write the files when all is there, report.
+    """Ask about every record as :func:`answer` does, whose parameters it takes, and report."""
+    answer(client, question, source, out, outputs, options, picture).report(options.as_json)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A job that is done.
+
+    Parameters
+    ----------
+    tally : Tally
+        What was counted.
+    files : list of Path
+        What was written.
+    """
+
+    tally: Tally
+    files: list[Path]
+
+    def report(self, as_json: bool) -> None:
+        """Print the summary."""
+        self.tally.report(self.files, as_json)
+
+
+def answer(
+    client: "Client",
+    question: Question,
+    source: Source,
+    out: Path,
+    outputs: Sequence[Output],
+    options: "JobOptions",
+    picture: "Picture | None" = None,
+) -> Answered:
+    """Ask about every record, keep what is answered, write the files when all is there.
 
     Parameters
     ----------
@@ -107,31 +177,28 @@ def run(
     picture : Picture, optional
         What to draw, once the files are there.
 
+    Returns
+    -------
+    Answered
+
     Raises
     ------
     BionemoExtError
         Bad input, a server that fails, a full disk; the message says what is kept.
     """
-    from bionemo_ext.client.bulk import BulkJob
+    from bionemo_ext.client.jobs import BulkJob
 
     tally = Tally(source)
     residues = source.residues_to_send()
     if picture:
         picture.check(source.records)
-    about = _about(client, question, source)
-    with BulkJob(out, about, restart=options.restart) as job, _kept(job, source):
+    depends = about(client, question, source)
+    with BulkJob(out, depends, restart=options.restart) as job, _kept(job, source):
         for result in job:
             tally.note(result)
         tally.begin()
-        with progress(residues, question.doing, done=tally.sent) as advance:
-            results = client.stream(
-                job.remaining(source),
-                question.outputs,
-                question.endpoint,
-                inputs=question.inputs_from(len(job)),
-                policy=source.policy,
-                on_progress=advance,
-            )
+        with progress(residues, question.doing, question.unit, done=tally.sent) as advance:
+            results = question.ask(client, job.remaining(source), len(job), source.policy, advance)
             with closing(results):
                 for result in results:
                     job.add(result)
@@ -146,7 +213,7 @@ def run(
         files = [output.path for output in outputs]
         written = [*files, *_write_skipped(job, source), *(picture.draw(job) if picture else ())]
         job.finish()
-    tally.report(written, options.as_json)
+    return Answered(tally, written)
 
 
 class _Read:
@@ -183,8 +250,11 @@ def endpoint(client: "Client", name: str) -> str:
     return name
 
 
-def _about(client: "Client", question: Question, source: Source) -> dict[str, str]:
-    """What ties parts to a job: as text, because it is shown where it differs."""
+def about(client: "Client", question: Question, source: Source) -> dict[str, str]:
+    """What the answers depend on: as text, because it is shown where parts are of another job.
+
+    Errors are those of ``client.models``.
+    """
     models = client.models()
     host = models[models[question.endpoint].host]
     policy = source.policy
@@ -213,7 +283,9 @@ def _kept(job: "BulkJob", source: Source) -> Iterator[None]:
         signals.append(number)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Whoever runs this in another thread of a program (Ray does) has signals to himself.
+    mine = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
+    before = {number: signal.signal(number, stop) for number in mine}
     try:
         yield
     except KeyboardInterrupt:

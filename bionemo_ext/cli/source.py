@@ -1,6 +1,7 @@
 """The records that a command asks about: read, checked, and those left out that cannot be used."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from bionemo_ext.errors import InputError, SequenceError
 
 if TYPE_CHECKING:
     from bionemo_ext.sequences import Record, SequencePolicy
+    from bionemo_ext.sequences.shards import FastaRange
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Source:
         Leave records out that cannot be used, and go on.
     check : callable, optional
         Raises an InputError for a record that cannot be used for another reason.
+    part : FastaRange, optional
+        The part of the file to read, in which there may be no record at all.
     skipped : list of (str, str)
         Names of the records that the last iteration left out, and why.
     records : int, optional
@@ -39,6 +43,7 @@ class Source:
     limit: int
     skip_bad: bool = False
     check: Callable[["Record"], None] | None = None
+    part: "FastaRange | None" = None
     skipped: list[tuple[str, str]] = field(default_factory=list)
     records: int | None = None
 
@@ -51,24 +56,27 @@ class Source:
             As :func:`bionemo_ext.sequences.read_fasta`, and if a record is too long and the policy
             refuses that.
         InputError
-            If every record was left out.
+            If every record of a whole file was left out.
         """
         from bionemo_ext.sequences import read_fasta
 
         self.skipped.clear()
         used = 0
         on_bad = self._skip if self.skip_bad else None
-        for record in read_fasta(self.fasta, self.policy, on_bad=on_bad):
-            try:
-                self._check(record)
-            except InputError as error:
-                if not self.skip_bad:
-                    raise
-                self._skip(record.name, error)
-                continue
-            used += 1
-            yield record
-        if not used:
+        with ExitStack() as stack:
+            source = stack.enter_context(self.part.open()) if self.part else self.fasta
+            some = self.part is not None
+            for record in read_fasta(source, self.policy, on_bad=on_bad, may_be_empty=some):
+                try:
+                    self._check(record)
+                except InputError as error:
+                    if not self.skip_bad:
+                        raise
+                    self._skip(record.name, error)
+                    continue
+                used += 1
+                yield record
+        if not used and self.part is None:
             name, reason = self.skipped[0]
             raise SequenceError(
                 f"none of {len(self.skipped):,} records can be used; the first, {name!r}: {reason}"

@@ -1,7 +1,8 @@
 """``bionemo-ext study``."""
 
+import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bionemo_ext.study.cost import Cost
+    from bionemo_ext.study.datasets import Dataset
     from bionemo_ext.study.sources import Source
 
 # Five inner folds of two.
@@ -91,22 +93,28 @@ def study(
 
     names = _chosen("--regressors", regressors, [one.value for one in Regressor])
     if results is not None:
-        table, costs, failures = read_results(results), {}, []
+        table, costs, data_sets, failures = read_results(results), {}, [], []
         names = [name for name in names if (table["regressor"] == name).any()]
     else:
         settings = {"regressors": names, "protocol": protocol, "workers": workers}
         sources = _sources(models, layer, dtype, device)
-        table, costs, failures = _run(
+        table, costs, data_sets, failures = _run(
             out, data or [], computed, sources, _methods(methods), _sizes(sample_sizes), settings
         )
     references = {"method": reference, "model": reference_model}
+    said = {}
     for name in names:
         chosen = {factor: level for factor, level in references.items() if level}
         found = report.find(table, costs, name, chosen)
         folder = out / name if len(names) > 1 else out
         report.write(folder, table, found, name)
-        typer.echo(report.as_json(found) if as_json else (folder / "report.md").read_text())
-    if not as_json:
+        said[name] = report.as_dict(found)
+        if not as_json:
+            typer.echo((folder / "report.md").read_text())
+    if as_json:
+        about = {"datasets": {data.name: _counts(data) for data in data_sets}, "failures": failures}
+        typer.echo(json.dumps(about | (said if len(said) > 1 else said[names[0]]), indent=2))
+    else:
         typer.echo(f"tables and figures: {out}")
     for failure in failures:
         typer.echo(f"left out: {failure}", err=True)
@@ -122,7 +130,7 @@ def _run(
     methods: list[str],
     sizes: list[int],
     settings: dict[str, Any],
-) -> "tuple[pd.DataFrame, dict[str, Cost], list[str]]":
+) -> "tuple[pd.DataFrame, dict[str, Cost], list[Dataset], list[str]]":
     from bionemo_ext.cli.bars import bars
     from bionemo_ext.study.datasets import load
     from bionemo_ext.study.regression import Protocol, Regressor
@@ -131,24 +139,52 @@ def _run(
     limit = min(source.max_residues for source in sources)
     datasets, failures = load(places, limit, computed)
     for data in datasets:
-        if data.left_out:
-            count, rows = len(data.left_out), len(data.sequences)
-            typer.echo(
-                f"{data.name}: {rows:,} rows, {count:,} left out: {data.left_out[0]}", err=True
-            )
+        for told in _odd(data, settings["protocol"]):
+            typer.echo(f"{data.name}: {told}", err=True)
+    protocol = Protocol(settings["protocol"])
+    inside = protocol is Protocol.INSIDE
     wanted = Study(
         sources,
-        datasets,
+        [data.one_row_a_protein() for data in datasets] if inside else datasets,
         methods,
         out,
         [Regressor(name) for name in settings["regressors"]],
-        Protocol(settings["protocol"]),
+        protocol,
         sizes,
         settings["workers"],
     )
     with bars() as bar:
         table, costs = run_study(wanted, bar)
-    return table, costs, failures
+    return table, costs, datasets, failures
+
+
+def _counts(data: "Dataset") -> dict[str, Any]:
+    """What a summary says of a data set."""
+    from bionemo_ext.sequences.csv_table import count_reasons
+
+    return {
+        "rows": len(data.sequences),
+        "left_out": len(data.left_out),
+        "reasons": count_reasons(data.left_out),
+        "repeated": data.repeated,
+    }
+
+
+def _odd(data: "Dataset", protocol: str) -> Iterator[str]:
+    """Say what a user would not expect of a data set."""
+    found = _counts(data)
+    if found["left_out"]:
+        reasons = "; ".join(f"{reason}: {count:,}" for reason, count in found["reasons"].items())
+        yield (
+            f"{found['rows']:,} rows, {found['left_out']:,} left out ({reasons}); the first: "
+            f"{data.left_out[0].sentence}"
+        )
+    if data.repeated:
+        done = {
+            "inside": "each protein counts once, with the mean of its targets",
+            "published": "a fold may learn from a protein and be tested on it",
+        }
+        yield f"{data.repeated:,} of {found['rows']:,} rows repeat a protein; {done[protocol]}"
 
 
 def _sources(

@@ -58,14 +58,15 @@ class Tally:
         """Print the summary, and warnings where records were truncated or left out."""
         seconds = time.monotonic() - self._start
         rate = (self.residues - self._before) / max(self._end - self._asked, 1e-9)
-        self._warn()
+        skipped = len(self._source.skipped)
+        warn(self._truncated, self.records, self._source.limit, skipped)
         if as_json:
             summary = {
                 "out": str(files[0]) if len(files) == 1 else [str(file) for file in files],
                 "records": self.records,
                 "residues": self.residues,
                 "resumed": self.resumed,
-                "skipped": len(self._source.skipped),
+                "skipped": skipped,
                 "truncated": self._truncated,
                 "windowed": self._windowed,
                 "seconds": round(seconds, 3),
@@ -81,20 +82,31 @@ class Tally:
             f"{seconds:.1f} s ({rate:,.0f} residues/s)"
         )
 
-    def _warn(self) -> None:
-        if self._truncated:
-            print(
-                f"bionemo-ext: warning: {self._truncated:,} of {self.records:,} records were "
-                f"longer than {self._source.limit:,} residues and only their beginning was used "
-                "(--long windows uses all, --long refuse stops)",
-                file=sys.stderr,
-            )
-        if self._source.skipped:
-            print(
-                f"bionemo-ext: warning: {len(self._source.skipped):,} were left out; the "
-                ".skipped.tsv file names them",
-                file=sys.stderr,
-            )
+
+def warn(truncated: int, records: int, limit: int, skipped: int) -> None:
+    """Say on standard error which records were not used as they are.
+
+    Parameters
+    ----------
+    truncated, records : int
+        How many of how many were longer than the limit.
+    limit : int
+        Residues that the endpoint takes.
+    skipped : int
+        Records that were left out.
+    """
+    if truncated:
+        print(
+            f"bionemo-ext: warning: {truncated:,} of {records:,} records were longer than "
+            f"{limit:,} residues and only their beginning was used (--long windows uses all, "
+            "--long refuse stops)",
+            file=sys.stderr,
+        )
+    if skipped:
+        print(
+            f"bionemo-ext: warning: {skipped:,} were left out; the .skipped.tsv file names them",
+            file=sys.stderr,
+        )
 
 
 def peak_mib() -> float:

@@ -5,7 +5,6 @@ V vocabulary, r rank of an adapter.
 """
 
 import copy
-import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +24,12 @@ from bionemo_ext.huggingface import (
     weights_digest,
 )
 from bionemo_ext.huggingface.adapter import Adapter
+from bionemo_ext.inference.attention import (
+    attend,
+    average_product_correct,
+    rotate,
+    token_positions,
+)
 from bionemo_ext.inference.linear import Linear
 from bionemo_ext.inference.low_rank import LowRank, low_rank_maps
 from bionemo_ext.inference.names import linear_maps, named
@@ -155,17 +160,38 @@ class Encoder:
         layer, encoded : int, Encoded
         """
         tokens = tokens.to(self.device)
-        positions = _positions(offsets, self.device)
+        positions = token_positions(offsets, self.device)
         hidden, rotary = self._embed(tokens, offsets, positions), self._rotary(positions)
         for layer in range(max(layers)):
             if layer in layers:
                 yield layer, Encoded(hidden, tuple(offsets))
             query, key, value = self._queries(layer, hidden, rotary)
-            context = _attend(query, key, value, offsets)
+            context = attend(query, key, value, offsets)
             hidden = self._after_attention(layer, hidden, context)
         if max(layers) == self.config.layers:
             hidden = self._norm(hidden, "final")
         yield max(layers), Encoded(hidden, tuple(offsets))
+
+    @torch.inference_mode()
+    def encode_masks(self, tokens: Tensor, offsets: Sequence[int]) -> Encoded:
+        """Encode token ids [T] at their masks alone.
+
+        The last layer is asked for from there: of other tokens it computes keys and values only.
+
+        Returns
+        -------
+        Encoded
+            Hidden states after the final LayerNorm, a row a mask; its offsets count masks.
+        """
+        layer = self.config.layers - 1
+        ((_, before),) = self.hidden_states(tokens, offsets, {layer})
+        places = (tokens == self.alphabet.mask_id).to(self.device)
+        masked = before.at(places)
+        rotary = self._rotary(token_positions(offsets, self.device))
+        query, key, value = self._queries(layer, before.hidden, rotary)
+        context = attend(query[places], key, value, offsets, masked.offsets)
+        hidden = self._after_attention(layer, masked.hidden, context)
+        return Encoded(self._norm(hidden, "final"), masked.offsets)
 
     def embed(
         self, sequences: Sequence[str], max_tokens: int = 4096
@@ -212,7 +238,7 @@ class Encoder:
             raise CheckpointError("an ESM-1nv model has no contact head; ESM-2 models have one")
         tokens = torch.from_numpy(self.alphabet.encode(sequence)).to(self.device)
         offsets = [0, len(tokens)]
-        positions = _positions(offsets, self.device)
+        positions = token_positions(offsets, self.device)
         hidden, rotary = self._embed(tokens, offsets, positions), self._rotary(positions)
         logits = self._weights["contact.bias"].float()
         coefficients = self._weights["contact.weight"].float().view(self.config.layers, -1)
@@ -221,7 +247,7 @@ class Encoder:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
             scores = query.float() @ key.float().mT * self.config.head_dim**-0.5
             weights = scores.softmax(-1)
-            maps = _average_product_correct(weights[:, 1:-1, 1:-1])
+            maps = average_product_correct(weights[:, 1:-1, 1:-1])
             logits = logits + torch.einsum("nij,n->ij", maps, coefficients[layer])
             context = (weights.to(value.dtype) @ value).transpose(0, 1)
             hidden = self._after_attention(layer, hidden, context)
@@ -255,7 +281,7 @@ class Encoder:
         """Queries and keys, rotated in ESM-2, and values, each [T, N, D]."""
         qkv = self._linear(self._norm(hidden, f"{layer}.attention.norm"), f"{layer}.qkv")
         query, key, value = qkv.unflatten(-1, (3, self.config.heads, -1)).unbind(1)
-        return _rotate(query, rotary), _rotate(key, rotary), value
+        return rotate(query, rotary), rotate(key, rotary), value
 
     def _after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
         hidden = self._linear(context.flatten(1), f"{layer}.attention.out", plus=hidden)
@@ -275,33 +301,3 @@ class Encoder:
     def _norm(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
         return F.layer_norm(x, x.shape[-1:], weight, bias, self.config.norm_epsilon)
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, offsets: Sequence[int]) -> Tensor:
-    """Attention inside each sequence, [T, N, D]."""
-    query, key, value = (x.transpose(0, 1)[None] for x in (query, key, value))
-    parts = [
-        F.scaled_dot_product_attention(query[:, :, a:b], key[:, :, a:b], value[:, :, a:b])
-        for a, b in itertools.pairwise(offsets)
-    ]
-    return torch.cat(parts, dim=2)[0].transpose(0, 1)
-
-
-def _positions(offsets: Sequence[int], device: torch.device) -> Tensor:
-    """Place of every token in its own sequence, [T]."""
-    return torch.cat([torch.arange(b - a, device=device) for a, b in itertools.pairwise(offsets)])
-
-
-def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
-    if rotary is None:
-        return x
-    cosine, sine = rotary
-    first, second = x.chunk(2, dim=-1)
-    return x * cosine + torch.cat((-second, first), dim=-1) * sine
-
-
-def _average_product_correct(maps: Tensor) -> Tensor:
-    """Symmetrise maps [..., L, L] and take away what rows and columns explain (Dunn, 2008)."""
-    maps = maps + maps.mT
-    rows, columns = maps.sum(-1, keepdim=True), maps.sum(-2, keepdim=True)
-    return maps - rows * columns / maps.sum((-1, -2), keepdim=True)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from bionemo_ext.inference.encoder import Encoder
-from bionemo_ext.inference.packing import Encoded, token_batches
+from bionemo_ext.inference.packing import token_batches
 from bionemo_ext.sequences.masked import encode_masked
 
 Array = NDArray[np.float32]
@@ -52,16 +52,15 @@ class EncoderLogits:
 
     def _pass(self, sequences: Sequence[str], masked: bool) -> list[Array]:
         tokens = [encode_masked(sequence, self.alphabet) for sequence in sequences]
-        offsets = np.cumsum([0, *map(len, tokens)])
-        packed = np.concatenate(tokens)
-        encoded = self.encoder.encode_tokens(torch.from_numpy(packed), offsets.tolist())
+        offsets = np.cumsum([0, *map(len, tokens)]).tolist()
+        packed = torch.from_numpy(np.concatenate(tokens))
         if masked:
-            wanted = packed == self.alphabet.mask_id
+            wanted = self.encoder.encode_masks(packed, offsets)
         else:
-            wanted = np.ones(len(packed), dtype=bool)
-            wanted[offsets[:-1]] = wanted[offsets[1:] - 1] = False
+            residues = torch.ones(len(packed), dtype=torch.bool)
+            residues[offsets[:-1]] = residues[[end - 1 for end in offsets[1:]]] = False
+            encoded = self.encoder.encode_tokens(packed, offsets)
+            wanted = encoded.at(residues.to(encoded.hidden.device))
         # The head sees only the rows that are asked for.
-        hidden = encoded.hidden[torch.from_numpy(wanted).to(encoded.hidden.device)]
-        ends = np.cumsum(wanted)[offsets[1:] - 1]
-        logits = self.encoder.logits(Encoded(hidden, (0, *ends.tolist()))).cpu().numpy()
-        return np.split(logits, ends[:-1])
+        logits = self.encoder.logits(wanted).cpu().numpy()
+        return np.split(logits, wanted.offsets[1:-1])

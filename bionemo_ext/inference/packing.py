@@ -28,6 +28,11 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def at(self, places: Tensor) -> "Encoded":
+        """Rows at some places, chosen by booleans [T]; the offsets count these."""
+        ends = places.cumsum(0)[torch.tensor(self.offsets[1:]) - 1]
+        return Encoded(self.hidden[places], (0, *ends.tolist()))
+
     def residues(self) -> list[Tensor]:
         """Hidden states of each sequence's residues, [L, H] in fp32."""
         pairs = zip(self.offsets, self.offsets[1:], strict=False)

@@ -20,6 +20,7 @@ from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.errors import CheckpointError
 from bionemo_ext.huggingface import load_tensors, save_tensors
 from bionemo_ext.inference.packing import Encoded
+from bionemo_ext.whole import whole
 
 
 class HeadKind(str, Enum):
@@ -205,10 +206,10 @@ def save_task(folder: Path, spec: TaskSpec, head: Head) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # The weights first: a folder with task.json is whole.
     (folder / "task.json").unlink(missing_ok=True)
-    save_tensors(folder / ".head.partial", head.state_dict())
-    (folder / ".head.partial").replace(folder / "head.safetensors")
-    (folder / ".task.partial").write_text(json.dumps(asdict(spec), indent=2) + "\n")
-    (folder / ".task.partial").replace(folder / "task.json")
+    with whole(folder / "head.safetensors") as new:
+        save_tensors(new, head.state_dict())
+    with whole(folder / "task.json") as new:
+        new.write_text(json.dumps(asdict(spec), indent=2) + "\n")
 
 
 def load_task(folder: Path) -> tuple[TaskSpec, Head]:

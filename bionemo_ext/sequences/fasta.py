@@ -1,22 +1,19 @@
 """Protein FASTA files as a stream of records: plain, gzip, standard input or any byte stream."""
 
-import io
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from dnaio import FastaReader
 from dnaio.exceptions import FileFormatError
-from xopen import xopen
 
 from bionemo_ext.errors import FastaError, InputError, SequenceError
+from bionemo_ext.sequences.compression import decompressed
 from bionemo_ext.sequences.policy import SequencePolicy, clean_sequence
-
-_BUFFER = 128 * 1024
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,7 @@ def read_fasta(
     *,
     unique: bool = True,
     on_bad: Callable[[str, InputError], None] | None = None,
+    may_be_empty: bool = False,
 ) -> Iterator[Record]:
     """Read records one at a time, their sequences cleaned by ``policy``.
 
@@ -61,6 +59,8 @@ def read_fasta(
     on_bad : callable, optional
         Takes the name of a record that cannot be used, and why; the others are yielded. Without it
         the first such record raises.
+    may_be_empty : bool
+        Whether there may be no records, as in a part of a file.
 
     Yields
     ------
@@ -100,8 +100,22 @@ def read_fasta(
         raise FastaError(f"{label} is not a FASTA file: it is not text in UTF-8") from None
     except OSError as error:
         raise FastaError(f"{label} cannot be read: {error}") from None
-    if count == 0:
+    if count == 0 and not may_be_empty:
         raise FastaError(f"{label} has no records")
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file.
+
+    Raises
+    ------
+    FastaError
+        If there is nothing, or a folder.
+    """
+    if not path.exists():
+        raise FastaError(f"there is no file {path}")
+    if path.is_dir():
+        raise FastaError(f"{path} is a folder, a FASTA file is needed")
 
 
 def _check_name(name: str, count: int, seen: bool, label: str) -> None:
@@ -122,28 +136,6 @@ class _Entry(NamedTuple):
     qualities: None
 
 
-class _Bytes(io.RawIOBase):
-    """Somebody else's stream, which is left open; whatever goes wrong in it is an OSError.
-
-    Each decompressor has error classes of its own. And a stream without a name is recognised by its
-    first bytes: xopen would rather believe a name such as ``x.fasta.gz``.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._stream.read(len(buffer))
-        except Exception as error:
-            raise OSError(" ".join(str(error).split())) from error
-        buffer[: len(data)] = data
-        return len(data)
-
-
 def _label(source: str | Path | BinaryIO) -> str:
     if isinstance(source, str | Path):
         return "standard input" if str(source) == "-" else str(source)
@@ -159,14 +151,10 @@ def _open(source: str | Path | BinaryIO, label: str) -> Iterator[BinaryIO]:
             stream = source
         elif str(source) == "-":
             stream = sys.stdin.buffer
-        elif not Path(source).exists():
-            raise FastaError(f"there is no file {label}")
-        elif Path(source).is_dir():
-            raise FastaError(f"{label} is a folder, a FASTA file is needed")
         else:
+            check_file(Path(source))
             stream = stack.enter_context(Path(source).open("rb"))
-        plain = stack.enter_context(xopen(io.BufferedReader(_Bytes(stream)), "rb", threads=0))
-        buffered = io.BufferedReader(_Bytes(plain), _BUFFER)
-        if buffered.peek(len(BOM_UTF8)).startswith(BOM_UTF8):
-            buffered.read(len(BOM_UTF8))
-        yield buffered
+        plain = stack.enter_context(decompressed(stream))
+        if plain.peek(len(BOM_UTF8)).startswith(BOM_UTF8):
+            plain.read(len(BOM_UTF8))
+        yield plain

@@ -5,27 +5,35 @@ Columns as the study's files have them (``mutant``, ``target``, ``sequence``) or
 sequence may be missing; without a measurement there is nothing to compare with.
 """
 
-import csv
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo_ext.contract.variants import Variant, parse_variants
+from bionemo_ext.contract.variants import (
+    UNREADABLE,
+    Variant,
+    VariantError,
+    apply,
+    difference,
+    parse_variant,
+    read_substitution,
+    written,
+)
 from bionemo_ext.errors import DataError, InputError, SequenceError
-from bionemo_ext.sequences import clean_sequence
-from bionemo_ext.tasks.variant_effects import apply, difference
+from bionemo_ext.sequences import clean_sequence, read_fasta
+from bionemo_ext.sequences.csv_table import LeftOut, Row, read_table
 
 MUTANT_COLUMNS = ("mutant",)
 SEQUENCE_COLUMNS = ("sequence", "mutated_sequence")
 MEASURED_COLUMNS = ("target", "DMS_score")
 FIT_COLUMNS = ("DMS_score_bin",)
 
-_SUBSTITUTION = re.compile(r"([A-Z])(-?\d+)([A-Z])")
+# Raises for a variant that cannot be scored, the wild type first.
+Check = Callable[[str, Variant | str], None]
 
 
 @dataclass(frozen=True)
@@ -39,15 +47,20 @@ class Scan:
     wild : str
         The wild type, clean.
     names : tuple of str
-        The variants as the file writes them; a sequence's length where it has no name.
+        The variants as the file writes them; without a mutant what follows from the sequence: its
+        substitutions, or the sequence itself where there are insertions or deletions.
     variants : tuple of Variant or str
         Substitutions; whole sequences where there are insertions or deletions.
     measured : NDArray, optional
-        FP64 [variants].
+        FP64 [variants]; nan where the file has no number.
     fit : NDArray, optional
-        Which variants are fit, [variants].
-    left_out : tuple of str
-        A sentence for each row that cannot be scored.
+        Which variants are fit, [variants]; None where the file does not say it of all.
+    left_out : tuple of LeftOut
+        Rows that cannot be scored.
+    unmeasured : tuple of LeftOut
+        Rows that are scored, and cannot be compared.
+    offset : int
+        What the file's positions count too many.
     """
 
     name: str
@@ -56,10 +69,14 @@ class Scan:
     variants: tuple[Variant | str, ...]
     measured: NDArray[np.float64] | None
     fit: NDArray[np.bool_] | None
-    left_out: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    unmeasured: tuple[LeftOut, ...] = ()
+    offset: int = 0
 
 
-def read_scan(path: Path, wild: str | None = None, offset: int = 0) -> Scan:
+def read_scan(
+    path: Path, wild: str | None = None, offset: int = 0, check: Check | None = None
+) -> Scan:
     """Read a scan; rows that cannot be scored are left out and told of.
 
     Parameters
@@ -70,6 +87,8 @@ def read_scan(path: Path, wild: str | None = None, offset: int = 0) -> Scan:
         The wild type; without it the sequence that a row's substitutions are undone in.
     offset : int
         What the file's positions count too many: position 1 of the wild type is ``1 + offset``.
+    check : callable, optional
+        Takes the wild type and a variant, and raises a VariantError for one that is to be left out.
 
     Raises
     ------
@@ -77,115 +96,184 @@ def read_scan(path: Path, wild: str | None = None, offset: int = 0) -> Scan:
         If the file cannot be read, has neither mutants nor sequences, no row can be scored, or the
         wild type does not follow from it.
     """
-    rows = list(_read(path))
+    rows = list(read_table(path, (*MUTANT_COLUMNS, *SEQUENCE_COLUMNS)))
     if not rows:
         raise DataError(f"{path} has no rows")
-    wild = _wild_type(path, rows, offset) if wild is None else _clean(wild)
-    found: dict[Variant | str, tuple[str, float | None, bool | None]] = {}
-    left_out = []
+    wild = _wild_type(path, rows, offset) if wild is None else _clean(wild, "the wild type")
+    found: dict[Variant | str, _Measured] = {}
+    left_out, unmeasured = [], []
     for line, row in rows:
+        where = f"{path}, line {line}"
         try:
             name, variant = _variant(row, wild, offset)
+            _check(check, wild, name, variant)
             if variant in found:
-                raise DataError(f"{name} is there twice; the first is taken")
-            found[variant] = name, _number(row, MEASURED_COLUMNS), _is_fit(row)
-        except InputError as error:
-            left_out.append(f"{path}, line {line}: {error}")
+                first = found[variant].line
+                told = f"{name} is there twice; the first, of line {first}, is taken"
+                raise VariantError(told, "there twice")
+        except VariantError as error:
+            left_out.append(LeftOut(line, f"{where}: {error}", error.reason))
+            continue
+        value, told = _number(row, MEASURED_COLUMNS)
+        if told:
+            unmeasured.append(LeftOut(line, f"{where}: {told}; {name} is scored only", "no number"))
+        found[variant] = _Measured(line, name, value, _number(row, FIT_COLUMNS)[0])
     if not found:
-        raise DataError(f"{path} has no variant that can be scored; {left_out[0]}")
-    names, measured, fit = zip(*found.values(), strict=True)
+        raise DataError(f"{path} has no variant that can be scored; {left_out[0].sentence}")
+    columns = rows[0][1]
+    fit = np.array([one.fit for one in found.values()])
     return Scan(
         path.stem,
         wild,
-        names,
+        tuple(one.name for one in found.values()),
         tuple(found),
-        None if None in measured else np.array(measured, dtype=np.float64),
-        None if None in fit else np.array(fit, dtype=bool),
+        np.array([one.value for one in found.values()])
+        if _has(columns, MEASURED_COLUMNS)
+        else None,
+        fit > 0 if _has(columns, FIT_COLUMNS) and np.isfinite(fit).all() else None,
         tuple(left_out),
+        tuple(unmeasured),
+        offset,
     )
 
 
-def _read(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield line and row."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            names = table.fieldnames or []
-            if not set(names) & {*MUTANT_COLUMNS, *SEQUENCE_COLUMNS}:
-                known = " or ".join((*MUTANT_COLUMNS, *SEQUENCE_COLUMNS))
-                raise DataError(f"{path} has no column {known}; it has {', '.join(names)}")
-            for row in table:
-                yield table.line_num, {k: (v or "").strip() for k, v in row.items() if k}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+def read_sequences(path: Path, wild: str, check: Check | None = None) -> Scan:
+    """Read variants as whole sequences; those that cannot be scored are left out and told of.
+
+    Parameters
+    ----------
+    path : Path
+        A FASTA file; variants are called as its records are.
+    wild, check
+        As for :func:`read_scan`.
+
+    Raises
+    ------
+    DataError, FastaError
+        If the file cannot be read, or no record can be scored.
+    """
+    wild = _clean(wild, "the wild type")
+    found: dict[Variant | str, str] = {}
+    left_out: list[LeftOut] = []
+
+    def leave_out(name: str, error: InputError) -> None:
+        reason = error.reason if isinstance(error, VariantError) else "no protein sequence"
+        number = len(found) + len(left_out) + 1
+        told = str(error).removeprefix(f"record {name!r} ")
+        left_out.append(LeftOut(number, f"{path}: record {name!r}: {told}", reason))
+
+    for record in read_fasta(path, on_bad=leave_out):
+        try:
+            variant = _difference(wild, record.sequence)
+            _check(check, wild, record.name, variant)
+            if variant in found:
+                told = f"the sequence is that of {found[variant]!r}, which is taken"
+                raise VariantError(told, "there twice")
+        except VariantError as error:
+            leave_out(record.name, error)
+            continue
+        found[variant] = record.name
+    if not found:
+        raise DataError(f"{path} has no variant that can be scored; {left_out[0].sentence}")
+    names = tuple(found.values())
+    return Scan(path.stem, wild, names, tuple(found), None, None, tuple(left_out))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    line: int
+    name: str
+    value: float
+    fit: float
+
+
+def _has(row: Row, columns: Sequence[str]) -> bool:
+    return any(name in row for name in columns)
 
 
 def _of(row: Mapping[str, str], columns: Sequence[str]) -> str:
     return next((row[name] for name in columns if row.get(name)), "")
 
 
-def _wild_type(path: Path, rows: Sequence[tuple[int, Mapping[str, str]]], offset: int) -> str:
+def _wild_type(path: Path, rows: Sequence[tuple[int, Row]], offset: int) -> str:
     """Undo the substitutions of the first row that has both a mutant and a sequence."""
     for _, row in rows:
-        mutant, text = _of(row, MUTANT_COLUMNS).upper(), _of(row, SEQUENCE_COLUMNS)
-        parts = [_SUBSTITUTION.fullmatch(part) for part in mutant.split(":")]
+        mutant, text = _of(row, MUTANT_COLUMNS), _of(row, SEQUENCE_COLUMNS)
+        parts = [read_substitution(part) for part in mutant.split(":")]
         if not text or None in parts:
             continue
-        letters = list(_clean(text))
-        places = [int(part[2]) - 1 - offset for part in parts if part]
-        if all(0 <= place < len(letters) for place in places):
-            for place, part in zip(places, parts, strict=True):
-                letters[place] = part[1] if part else ""
+        try:
+            letters = list(_clean(text))
+        except InputError:
+            continue  # that row is told of when it is read
+        known = [(old, position - 1 - offset, new) for old, position, new in filter(None, parts)]
+        if all(0 <= place < len(letters) and letters[place] == new for _, place, new in known):
+            for old, place, _ in known:
+                letters[place] = old
             return "".join(letters)
     raise DataError(
         f"{path} does not tell the wild type: no row has both a mutant such as A24G and the "
-        "sequence that it makes; give the wild type"
+        f"sequence that it makes, with position {1 + offset} the first; give the wild type, or "
+        "the offset of the positions"
     )
 
 
-def _variant(row: Mapping[str, str], wild: str, offset: int) -> tuple[str, Variant | str]:
+def _variant(row: Row, wild: str, offset: int) -> tuple[str, Variant | str]:
+    """Name and variant of a row."""
     mutant, text = _of(row, MUTANT_COLUMNS), _of(row, SEQUENCE_COLUMNS)
+    if not mutant and not text:
+        raise VariantError("there is neither a mutant nor a sequence", "empty")
+    sequence = _clean(text) if text else ""
     if not mutant:
-        sequence = _clean(text)
-        if len(sequence) == len(wild):
-            variant = difference(wild, sequence)
-            return _written(wild, variant, offset) or "wild type", variant
-        return f"{len(sequence)} residues", sequence
-    shifted = _SUBSTITUTION.sub(lambda m: f"{m[1]}{int(m[2]) - offset}{m[3]}", mutant.upper())
+        variant = _difference(wild, sequence)
+        if isinstance(variant, str):
+            return sequence, variant
+        return written(wild, variant, offset) or "wild type", variant
     try:
-        (parsed,) = parse_variants(shifted, wild, "wild type")
-    except ValueError:
-        raise DataError(f"{mutant!r} is not one variant; substitutions are joined by ':'") from None
-    if text and _clean(text) != apply(wild, parsed):
-        raise DataError(f"the sequence is not the wild type with {mutant}")
+        parsed = parse_variant(mutant, wild, f"variant {mutant!r}", offset)
+    except VariantError as error:
+        if not sequence or error.reason != UNREADABLE:
+            raise
+        # Insertions and deletions are named in many ways: the sequence tells.
+        return mutant, _difference(wild, sequence)
+    if sequence and sequence != apply(wild, parsed):
+        told = f"the sequence is not the wild type with {mutant}"
+        raise VariantError(told, "sequence does not match")
     return mutant, parsed
 
 
-def _written(wild: str, variant: Variant, offset: int) -> str:
-    return ":".join(f"{wild[s.site]}{s.site + 1 + offset}{s.mutant}" for s in variant)
+def _check(check: Check | None, wild: str, name: str, variant: Variant | str) -> None:
+    try:
+        if check is not None:
+            check(wild, variant)
+    except VariantError as error:
+        if isinstance(variant, str):  # which may be its name, too
+            raise
+        raise VariantError(f"variant {name!r}: {error}", error.reason) from None
 
 
-def _clean(text: str) -> str:
+def _difference(wild: str, sequence: str) -> Variant | str:
+    """Substitutions; the sequence itself where there are insertions or deletions."""
+    return difference(wild, sequence) if len(sequence) == len(wild) else sequence
+
+
+def _clean(text: str, what: str = "the sequence") -> str:
     try:
         return clean_sequence(text, "")
     except SequenceError as error:
-        raise DataError("the sequence " + str(error).removeprefix("record '' ")) from None
+        told = str(error).removeprefix("record '' ")
+        raise VariantError(f"{what} {told}", "no protein sequence") from None
 
 
-def _number(row: Mapping[str, str], columns: Sequence[str]) -> float | None:
-    """Read a measurement; None where the file has no such column."""
-    if not any(name in row for name in columns):
-        return None
+def _number(row: Row, columns: Sequence[str]) -> tuple[float, str]:
+    """Read a measurement, and say what is wrong with it; nan where there is none."""
+    if not _has(row, columns):
+        return math.nan, ""
     text = _of(row, columns)
     try:
         found = float(text)
     except ValueError:
         found = math.nan
-    if not math.isfinite(found):
-        raise DataError(f"the measurement {text!r} is not a number")
-    return found
-
-
-def _is_fit(row: Mapping[str, str]) -> bool | None:
-    found = _number(row, FIT_COLUMNS)
-    return None if found is None else found > 0
+    if math.isfinite(found):
+        return found, ""
+    return math.nan, f"the measurement {text!r} is not a number"

@@ -18,6 +18,7 @@ import requests
 from bionemo_ext.data.progress import Advance, Bar, silent
 from bionemo_ext.errors import DataError, RunError
 from bionemo_ext.tasks.catalogue import FlipTask
+from bionemo_ext.whole import whole
 
 BASE_URL = "https://github.com/J-SNACKKB/FLIP/raw/main/splits"
 CHECKSUMS = "checksums.json"
@@ -187,9 +188,8 @@ def _recorded(root: Path, name: str) -> tuple[str, ...]:
 
 
 def _record(root: Path, name: str, digest: str) -> None:
-    partial = root / f".{CHECKSUMS}.partial"
-    partial.write_text(json.dumps({**_checksums(root), name: digest}, indent=2) + "\n")
-    partial.replace(root / CHECKSUMS)
+    with whole(root / CHECKSUMS) as new:
+        new.write_text(json.dumps({**_checksums(root), name: digest}, indent=2) + "\n")
 
 
 def _checksums(root: Path) -> Mapping[str, str]:

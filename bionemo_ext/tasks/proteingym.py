@@ -5,16 +5,17 @@ with a row a scan (Notin et al., NeurIPS 2023 Datasets and Benchmarks, doi
 10.1101/2023.12.07.570727).
 """
 
-import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, pvariance
 
 from bionemo_ext.errors import DataError
+from bionemo_ext.sequences.csv_table import read_table
 
 _COLUMNS = ("DMS_id", "DMS_filename", "UniProt_ID", "coarse_selection_type", "target_seq")
+AVERAGE = "Average"
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,8 @@ def read_reference(path: Path, folder: Path) -> tuple[list[Assay], list[str]]:
     DataError
         If the reference cannot be read or lacks a column, or no scan is there.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            lacking = [name for name in _COLUMNS if name not in (table.fieldnames or [])]
-            if lacking:
-                raise DataError(f"{path} has no column {', '.join(lacking)}")
-            rows = [tuple(row[name] or "" for name in _COLUMNS) for row in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+    table = read_table(path, *((name,) for name in _COLUMNS))
+    rows = [tuple(row[name] for name in _COLUMNS) for _, row in table]
     assays = [
         Assay(name, folder / file, protein, selection, wild)
         for name, file, protein, selection, wild in rows
@@ -99,15 +93,39 @@ def averages(assays: Sequence[Assay], values: Mapping[str, float]) -> dict[str, 
     dict of str to float
         By selection, in their order, and ``Average``.
     """
+    found = {name: fmean(values) for name, values in _by_protein(assays, values).items()}
+    return {**found, AVERAGE: fmean(found.values()) if found else math.nan}
+
+
+def standard_errors(assays: Sequence[Assay], values: Mapping[str, float]) -> dict[str, float]:
+    """Tell how far the :func:`averages` would move with other proteins: bootstrap standard errors.
+
+    As in the benchmark's own script the proteins of each selection are drawn anew, as many as
+    there are and with replacement; what this gives is the limit of infinitely many draws. (The
+    script does so with differences to the best of several models.)
+
+    Returns
+    -------
+    dict of str to float
+        As :func:`averages`; NaN where a selection has one protein only.
+    """
+    variances = {
+        name: pvariance(values) / len(values) if len(values) > 1 else math.nan
+        for name, values in _by_protein(assays, values).items()
+    }
+    found = {name: math.sqrt(variance) for name, variance in variances.items()}
+    return {
+        **found,
+        AVERAGE: math.sqrt(sum(variances.values())) / len(found) if found else math.nan,
+    }
+
+
+def _by_protein(assays: Sequence[Assay], values: Mapping[str, float]) -> dict[str, list[float]]:
+    """Means over the scans of a protein, by selection; selections in their order."""
     groups: dict[str, dict[str, list[float]]] = {}
     for assay in assays:
         value = values.get(assay.name, math.nan)
         if not math.isnan(value):
             of_protein = groups.setdefault(assay.selection, {}).setdefault(assay.protein, [])
             of_protein.append(value)
-    found = {name: _mean_of_means(groups[name].values()) for name in sorted(groups)}
-    return {**found, "Average": fmean(found.values()) if found else math.nan}
-
-
-def _mean_of_means(groups: Iterable[Sequence[float]]) -> float:
-    return fmean(fmean(group) for group in groups)
+    return {name: [fmean(scans) for scans in groups[name].values()] for name in sorted(groups)}

@@ -1,63 +1,38 @@
 """Effects of variants from a masked language model, without any training (Meier et al., 2021).
 
-Four ways to compare a variant with the wild type (doi 10.1101/2021.07.09.450648):
+:class:`bionemo_ext.contract.effects.Method` has the four ways. Pseudo-log-likelihoods of sequences
+whose lengths differ (insertions and deletions) are compared by their means over the residues.
+:mod:`bionemo_ext.tasks.variant_windows` tells how a protein over the model's limit is seen.
 
-``masked``
-    the sum over its sites of log p(mutant) - log p(wild type), all sites of it masked at once;
-``wildtype``
-    the same with p from one pass over the wild type as it is;
-``mutant``
-    the same with p from a pass over the mutant sequence;
-``pll``
-    the difference of pseudo-log-likelihoods, which mask each residue of a sequence in turn. Where
-    lengths differ (insertions and deletions) the means over the residues are compared.
-
-A protein over the model's limit is seen through windows of that size: a masked site from the
-window in whose middle it is, so far as the protein's ends allow; the sites of one variant from the
-window around their middle; sites of a pass without masks from that of the overlapping windows in
-which they are furthest from an end.
-
-Letters: L residues, K masked sites, V tokens of the alphabet.
+Letters: L residues, K sites of a variant, V tokens of the alphabet.
 """
 
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import Enum
-from typing import Protocol
+from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bionemo_ext.contract import AMINO_ACIDS
-from bionemo_ext.contract.variants import Substitution, Variant
+from bionemo_ext.contract.effects import SERVED_METHODS, Method, site_effects, variant_effect
+from bionemo_ext.contract.variants import (
+    Variant,
+    VariantError,
+    apply,
+    difference,
+    sites,
+)
 from bionemo_ext.errors import InputError
-from bionemo_ext.sequences import Alphabet, windows
 from bionemo_ext.sequences.masked import mask_places
+from bionemo_ext.tasks.questions import Key, answered, noted
+from bionemo_ext.tasks.variant_windows import Array, MaskedModel, unmasked_logits, window
 
-Array = NDArray[np.float32]
 Advance = Callable[[int], None]
-
-
-class Method(str, Enum):
-    """How a variant is compared with the wild type."""
-
-    MASKED = "masked"
-    WILDTYPE = "wildtype"
-    MUTANT = "mutant"
-    PLL = "pll"
-
-
-class MaskedModel(Protocol):
-    """What gives logits: an encoder here, or a server."""
-
-    alphabet: Alphabet
-    max_residues: int
-
-    def logits(self, sequences: Iterable[str]) -> Iterator[Array]:
-        """Scores of the alphabet's tokens at the residues of each sequence, [L, V], in order."""
-
-    def masked_logits(self, sequences: Iterable[str]) -> Iterator[Array]:
-        """The same at the masks alone, [K, V], of sequences in which ``#`` stands for a mask."""
+# The wild type, and a variant of it: substitutions, or a whole sequence.
+Pair = tuple[str, Variant | str]
+Substituted = tuple[str, Variant]
 
 
 def score_variants(
@@ -89,58 +64,155 @@ def score_variants(
 
     Raises
     ------
-    InputError
-        If a whole sequence of another length is given to another method than ``pll``, or the sites
-        of a variant are further apart than the model sees.
+    VariantError
+        As :func:`check_variant`, before anything is computed.
+    """
+    for variant in variants:
+        check_variant(wild, variant, method, model.max_residues)
+    found = []
+    for score in stream_scores(model, ((wild, variant) for variant in variants), method):
+        found.append(score)
+        advance(1)
+    return np.array(found, dtype=np.float64)
+
+
+def stream_scores(model: MaskedModel, pairs: Iterable[Pair], method: Method) -> Iterator[float]:
+    """Score variants of any number of proteins as they come, in their order.
+
+    What variants of one protein have in common is computed once where they follow each other.
+
+    Parameters
+    ----------
+    model : MaskedModel
+        What gives logits.
+    pairs : iterable of (str, Variant or str)
+        Wild types and variants that passed :func:`check_variant`.
+    method : Method
+        How.
+
+    Yields
+    ------
+    float
+        In natural logarithms.
     """
     if method is Method.PLL:
-        return _by_likelihood(model, wild, variants, advance)
-    substituted = [_substitutions(wild, variant, method) for variant in variants]
-    if method is Method.WILDTYPE:
-        return _by_wild_type(model, wild, substituted, advance)
-    by_variant = _masked_rows if method is Method.MASKED else _mutant_rows
-    counts = Counter(substituted)
-    found: dict[Variant, float] = {}
-    for variant, rows in zip(counts, by_variant(model, wild, list(counts)), strict=True):
-        found[variant] = _sum(model.alphabet, wild, variant, rows)
-        advance(counts[variant])
-    return np.array([found[variant] for variant in substituted])
+        return _by_likelihood(model, pairs)
+    substituted = (
+        (wild, difference(wild, variant) if isinstance(variant, str) else variant)
+        for wild, variant in pairs
+    )
+    by_method = {
+        Method.WILDTYPE: _by_wild_type,
+        Method.MASKED: _by_masks,
+        Method.MUTANT: _by_mutant,
+    }
+    return by_method[method](model, substituted)
 
 
-def scan(
-    model: MaskedModel,
-    wild: str,
-    method: Method = Method.WILDTYPE,
-    advance: Advance = lambda done: None,
-) -> Array:
-    """Score every single substitution.
+def check_variant(wild: str, variant: Variant | str, method: Method, limit: int) -> None:
+    """Refuse a variant that a method cannot score.
+
+    Parameters
+    ----------
+    wild, variant, method
+        As for :func:`score_variants`.
+    limit : int
+        Residues that the model sees at once.
+
+    Raises
+    ------
+    VariantError
+        If it is a whole sequence of another length and the method not ``pll``, a residue of it is
+        none of the 20 amino acids, or its sites are further apart than the model sees.
+    """
+    if isinstance(variant, str) and len(variant) == len(wild):
+        variant = difference(wild, variant)
+    if isinstance(variant, str):
+        if method is not Method.PLL:
+            raise VariantError(
+                f"a sequence of {len(variant):,} residues has insertions or deletions against the "
+                f"wild type of {len(wild):,}, which {method.value} cannot score; pll can",
+                "insertions or deletions",
+            )
+        strange = set(variant) - set(AMINO_ACIDS) - set(wild)
+        if strange:
+            raise VariantError(
+                f"the sequence has {min(strange)!r}, which is not one of the 20 amino acids "
+                f"({AMINO_ACIDS})",
+                "no amino acid",
+            )
+        return
+    if method in (Method.WILDTYPE, Method.PLL) or not variant or len(wild) <= limit:
+        return
+    first, last = variant[0].site, variant[-1].site
+    if last - first >= limit:
+        raise VariantError(
+            f"from its first to its last site are {last - first + 1:,} residues, and the model "
+            f"sees {limit:,} at once; the wildtype method scores it",
+            "sites too far apart",
+        )
+
+
+def scan(model: MaskedModel, wild: str, method: Method = Method.WILDTYPE) -> Array:
+    """Score every single substitution of one protein; see :func:`stream_scans`.
 
     Returns
     -------
     NDArray
         FP32 [L, 20], columns in the order of ``AMINO_ACIDS``; 0 at the wild type.
+    """
+    (found,) = stream_scans(model, [wild], method)
+    return found
+
+
+def stream_scans(
+    model: MaskedModel,
+    proteins: Iterable[str],
+    method: Method = Method.WILDTYPE,
+    advance: Advance = lambda done: None,
+) -> Iterator[Array]:
+    """Score every single substitution of any number of proteins as they come, in their order.
+
+    Parameters
+    ----------
+    model : MaskedModel
+        What gives logits.
+    proteins : iterable of str
+        Wild types, clean.
+    method : Method
+        ``wildtype`` or ``masked``.
+    advance : callable
+        Told of residues done.
+
+    Yields
+    ------
+    NDArray
+        As of :func:`scan`.
 
     Raises
     ------
     InputError
-        If ``method`` is neither ``wildtype`` nor ``masked``: the others need a pass for each of the
-        19 L mutants or more.
+        If the method is another: they need a pass for each of the 19 L mutants or more.
     """
-    if method is Method.WILDTYPE:
-        rows = _unmasked(model, wild)
-        advance(len(wild))
-    elif method is Method.MASKED:
-        single: list[Variant] = [(Substitution(site, "A"),) for site in range(len(wild))]
-        parts = []
-        for part in _masked_rows(model, wild, single):
-            parts.append(part)
-            advance(1)
-        rows = np.concatenate(parts)
-    else:
+    if method not in SERVED_METHODS:
         raise InputError(f"a scan is by wildtype or masked marginals, not by {method.value}")
-    columns = model.alphabet.encode_residues(AMINO_ACIDS)
-    own = np.take_along_axis(rows, model.alphabet.encode_residues(wild)[:, None], axis=1)
-    return rows[:, columns] - own
+    asked: deque[str] = deque()
+    wilds = noted(proteins, asked)
+    if method is Method.WILDTYPE:
+        for rows in unmasked_logits(model, wilds):
+            advance(len(rows))
+            yield site_effects(rows, asked.popleft(), model.alphabet)
+        return
+    parts = model.masked_logits(
+        _masked(wild, (site,), model) for wild in wilds for site in range(len(wild))
+    )
+    for first in parts:
+        wild, rows = asked.popleft(), [first]
+        for row in islice(parts, len(wild) - 1):
+            rows.append(row)
+            advance(1)
+        advance(1)
+        yield site_effects(np.concatenate(rows), wild, model.alphabet)
 
 
 def likelihood(model: MaskedModel, sequences: Iterable[str]) -> Iterator[float]:
@@ -148,153 +220,91 @@ def likelihood(model: MaskedModel, sequences: Iterable[str]) -> Iterator[float]:
 
     Over all V tokens of the alphabet, in natural logarithms.
     """
-    wanted = list(sequences)
-    masked = (
-        _window(mask_places(sequence, frozenset((site,))), site, site, model.max_residues)[0]
-        for sequence in wanted
+    asked: deque[str] = deque()
+    rows = model.masked_logits(
+        _masked(sequence, (site,), model)
+        for sequence in noted(sequences, asked)
         for site in range(len(sequence))
     )
-    rows = model.masked_logits(masked)
-    for sequence in wanted:
-        ids = model.alphabet.encode_residues(sequence)
-        yield sum(_log_probability(next(rows)[0], token) for token in ids)
+    for first in rows:
+        ids = model.alphabet.encode_residues(asked.popleft())
+        own = chain((first,), islice(rows, len(ids) - 1))
+        yield sum(_log_probability(row[0], token) for row, token in zip(own, ids, strict=True))
 
 
-def apply(wild: str, variant: Variant) -> str:
-    """Write the sequence of a variant."""
-    letters = list(wild)
-    for substitution in variant:
-        letters[substitution.site] = substitution.mutant
-    return "".join(letters)
+def _by_likelihood(model: MaskedModel, pairs: Iterable[Pair]) -> Iterator[float]:
+    def needs() -> Iterator[tuple[Pair, tuple[Key, ...]]]:
+        for wild, variant in pairs:
+            text = variant if isinstance(variant, str) else apply(wild, variant)
+            yield (wild, text), ((wild, wild), (wild, text))
+
+    def ask(keys: Iterable[Key]) -> Iterator[float]:
+        return likelihood(model, (text for _, text in keys))
+
+    for (wild, text), (own, other) in answered(needs(), ask):
+        if len(text) == len(wild):
+            yield other - own
+        else:
+            yield other / len(text) - own / len(wild)
 
 
-def difference(wild: str, mutant: str) -> Variant:
-    """Tell the substitutions that make ``mutant`` of ``wild``, which is as long."""
-    pairs = enumerate(zip(wild, mutant, strict=True))
-    return tuple(Substitution(site, new) for site, (old, new) in pairs if old != new)
+def _by_wild_type(model: MaskedModel, pairs: Iterable[Substituted]) -> Iterator[float]:
+    def ask(keys: Iterable[Key]) -> Iterator[NDArray[np.float64]]:
+        asked: deque[str] = deque()
+        for rows in unmasked_logits(model, noted((wild for wild, _ in keys), asked)):
+            yield _effects(model, rows, asked.popleft())
+
+    needs = (((wild, variant), ((wild, None),)) for wild, variant in pairs)
+    for (_, variant), (rows,) in answered(needs, ask):
+        yield variant_effect(variant, rows[list(sites(variant))])
 
 
-def _substitutions(wild: str, variant: Variant | str, method: Method) -> Variant:
-    if not isinstance(variant, str):
-        return variant
-    if len(variant) != len(wild):
-        raise InputError(
-            f"a sequence of {len(variant):,} residues has insertions or deletions against the wild "
-            f"type of {len(wild):,}, which {method.value} cannot score; pll can"
-        )
-    return difference(wild, variant)
+def _by_masks(model: MaskedModel, pairs: Iterable[Substituted]) -> Iterator[float]:
+    def ask(keys: Iterable[Key]) -> Iterator[Array]:
+        return model.masked_logits(_masked(wild, places, model) for wild, places in keys)
+
+    return _at_sites(model, ((pair, sites(pair[1])) for pair in pairs), ask)
 
 
-def _by_likelihood(
-    model: MaskedModel, wild: str, variants: Sequence[Variant | str], advance: Advance
-) -> NDArray[np.float64]:
-    texts = [one if isinstance(one, str) else apply(wild, one) for one in variants]
-    counts = Counter(texts)
-    distinct = list(dict.fromkeys([wild, *texts]))
-    found: dict[str, float] = {}
-    for text, value in zip(distinct, likelihood(model, distinct), strict=True):
-        found[text] = value
-        advance(counts[text])
-    return np.array(
-        [
-            found[text] - found[wild]
-            if len(text) == len(wild)
-            else found[text] / len(text) - found[wild] / len(wild)
-            for text in texts
-        ]
-    )
+def _by_mutant(model: MaskedModel, pairs: Iterable[Substituted]) -> Iterator[float]:
+    def ask(keys: Iterable[Key]) -> Iterator[Array]:
+        asked: deque[list[int]] = deque()
+
+        def texts() -> Iterator[str]:
+            for wild, variant in keys:
+                places = sites(variant)
+                text, start = window(
+                    apply(wild, variant), places[0], places[-1], model.max_residues
+                )
+                asked.append([place - start for place in places])
+                yield text
+
+        return (logits[asked.popleft()] for logits in model.logits(texts()))
+
+    return _at_sites(model, ((pair, pair[1]) for pair in pairs), ask)
 
 
-def _by_wild_type(
-    model: MaskedModel, wild: str, variants: Sequence[Variant], advance: Advance
-) -> NDArray[np.float64]:
-    rows = _unmasked(model, wild)
-    advance(len(variants))
-    return np.array(
-        [_sum(model.alphabet, wild, one, rows[[s.site for s in one]]) for one in variants]
-    )
+def _at_sites(
+    model: MaskedModel,
+    pairs: Iterable[tuple[Substituted, tuple[Any, ...]]],
+    ask: Callable[[Iterable[Key]], Iterator[Array]],
+) -> Iterator[float]:
+    """Score by logits [K, V] at the sites of each variant, asked once for each of its keys."""
+    needs = (((wild, variant), ((wild, key),) if key else ()) for (wild, variant), key in pairs)
+    for (wild, variant), found in answered(needs, ask):
+        letters = "".join(wild[site] for site in sites(variant))
+        yield sum((variant_effect(variant, _effects(model, rows, letters)) for rows in found), 0.0)
 
 
-def _unmasked(model: MaskedModel, sequence: str) -> Array:
-    """Logits at every residue, [L, V], from the window in which it is furthest from an end."""
-    spans = list(windows(len(sequence), model.max_residues))
-    if len(sequence) <= model.max_residues:
-        spans = [(0, len(sequence))]
-    found = np.zeros((len(sequence), len(model.alphabet)), dtype=np.float32)
-    margin = np.full(len(sequence), -1)
-    parts = model.logits(sequence[start:end] for start, end in spans)
-    for (start, end), part in zip(spans, parts, strict=True):
-        places = np.arange(start, end)
-        # The protein's own ends are no ends of what the model could see.
-        left = places - start if start else np.full(end - start, len(sequence))
-        right = end - 1 - places if end < len(sequence) else np.full(end - start, len(sequence))
-        inner = np.minimum(left, right)
-        better = inner > margin[start:end]
-        found[start:end][better] = part[better]
-        margin[start:end] = np.maximum(margin[start:end], inner)
-    return found
+def _masked(sequence: str, places: tuple[int, ...], model: MaskedModel) -> str:
+    """Mask some places of a sequence, in the window around them."""
+    masked = mask_places(sequence, frozenset(places))
+    return window(masked, places[0], places[-1], model.max_residues)[0]
 
 
-def _masked_rows(model: MaskedModel, wild: str, variants: Sequence[Variant]) -> Iterator[Array]:
-    """Logits at the sites of each variant, all of them masked, [K, V]."""
-    site_sets = [tuple(s.site for s in variant) for variant in variants]
-    distinct = list(dict.fromkeys(places for places in site_sets if places))
-    last = {places: index for index, places in enumerate(site_sets)}
-    texts = (
-        _window(mask_places(wild, frozenset(places)), places[0], places[-1], model.max_residues)[0]
-        for places in distinct
-    )
-    rows = model.masked_logits(texts)
-    kept: dict[tuple[int, ...], Array] = {}
-    for index, places in enumerate(site_sets):
-        if places and places not in kept:
-            kept[places] = next(rows)
-        yield kept[places] if places else np.zeros((0, len(model.alphabet)), dtype=np.float32)
-        if last[places] == index:
-            kept.pop(places, None)
-
-
-def _mutant_rows(model: MaskedModel, wild: str, variants: Sequence[Variant]) -> Iterator[Array]:
-    """Logits at the sites of each variant from a pass over its sequence, [K, V]."""
-    spans = [
-        _window(apply(wild, one), one[0].site, one[-1].site, model.max_residues)
-        for one in variants
-        if one
-    ]
-    parts = zip(spans, model.logits(text for text, _ in spans), strict=True)
-    for variant in variants:
-        if not variant:
-            yield np.zeros((0, len(model.alphabet)), dtype=np.float32)
-            continue
-        (_, start), logits = next(parts)
-        yield logits[[substitution.site - start for substitution in variant]]
-
-
-def _window(sequence: str, first: int, last: int, limit: int) -> tuple[str, int]:
-    """Cut the window around the middle of two sites, and tell where it starts.
-
-    Raises
-    ------
-    InputError
-        If it does not hold both.
-    """
-    if len(sequence) <= limit:
-        return sequence, 0
-    if last - first >= limit:
-        raise InputError(
-            f"the sites {first + 1:,} and {last + 1:,} of one variant are further apart than the "
-            f"{limit:,} residues that the model sees at once; the wildtype method scores it"
-        )
-    start = min(max(0, (first + last + 1) // 2 - limit // 2), len(sequence) - limit)
-    return sequence[start : start + limit], start
-
-
-def _sum(alphabet: Alphabet, wild: str, variant: Variant, rows: Array) -> float:
-    total = 0.0
-    for substitution, row in zip(variant, rows, strict=True):
-        new, old = alphabet.encode_residues(substitution.mutant + wild[substitution.site])
-        total += float(row[new]) - float(row[old])
-    return total
+def _effects(model: MaskedModel, rows: Array, wild: str) -> NDArray[np.float64]:
+    """Effects at some sites, [K, 20]; in FP64, as those of many sites are summed."""
+    return site_effects(rows.astype(np.float64), wild, model.alphabet)
 
 
 def _log_probability(row: Array, token: int) -> float:
