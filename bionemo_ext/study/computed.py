@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bionemo_ext.contract import AMINO_ACIDS
+from bionemo_ext.sequences.csv_table import LeftOut
 from bionemo_ext.study.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -50,13 +51,17 @@ def computed_datasets(path: Path, max_residues: int) -> list[Dataset]:
     from bionemo_ext.sequences import read_fasta
 
     sequences, left_out = [], []
-    for record in read_fasta(path):
+    for number, record in enumerate(read_fasta(path), start=1):
+        where = f"{path}: record {record.name!r}"
         strange = sorted(set(record.sequence) - set(AMINO_ACIDS))
         if strange:
-            left_out.append(f"{path}: record {record.name!r} has {strange[0]!r}")
+            told = f"{where} has {strange[0]!r}, which is not one of the 20 amino acids"
+            left_out.append(LeftOut(number, told, "no amino acid"))
         elif len(record.sequence) > max_residues:
-            length = len(record.sequence)
-            left_out.append(f"{path}: record {record.name!r} has {length:,} residues")
+            told = (
+                f"{where} has {len(record.sequence):,} residues, the models take {max_residues:,}"
+            )
+            left_out.append(LeftOut(number, told, "too long"))
         else:
             sequences.append(record.sequence)
     proteins = [ProteinAnalysis(sequence) for sequence in sequences]

@@ -4,11 +4,10 @@ The study's own files have the columns ``ID``, ``mutant``, ``target`` and ``sequ
 have ``mutant``, ``mutated_sequence`` and ``DMS_score``.
 """
 
-import csv
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from bionemo_ext.errors import DataError, InputError, SequenceError
 from bionemo_ext.sequences import SequencePolicy, clean_sequence
+from bionemo_ext.sequences.csv_table import LeftOut, Row, read_table
 
 SEQUENCE_COLUMNS = ("sequence", "mutated_sequence")
 TARGET_COLUMNS = ("target", "DMS_score")
@@ -35,14 +35,30 @@ class Dataset:
         Clean; some may be equal.
     targets : NDArray
         FP64 [N].
-    left_out : tuple of str
-        A sentence for each row that could not be used.
+    left_out : tuple of LeftOut
+        Rows that could not be used.
     """
 
     name: str
     sequences: tuple[str, ...]
     targets: NDArray[np.float64]
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def repeated(self) -> int:
+        """Rows whose protein a row before has."""
+        return len(self.sequences) - len(set(self.sequences))
+
+    def one_row_a_protein(self) -> "Dataset":
+        """Give each protein one row, in the order of their first ones, with its targets' mean.
+
+        Else a fold learns from a row and is tested on another of the same protein.
+        """
+        rows: dict[str, list[float]] = {}
+        for sequence, target in zip(self.sequences, self.targets, strict=True):
+            rows.setdefault(sequence, []).append(target)
+        targets = np.array([np.mean(numbers) for numbers in rows.values()])
+        return replace(self, sequences=tuple(rows), targets=targets)
 
     @property
     def digest(self) -> str:
@@ -115,11 +131,14 @@ def find_files(places: Sequence[Path]) -> list[Path]:
             found.append(place)
         else:
             raise DataError(f"there is no {place}")
-    names = [path.stem for path in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"two data sets are called {name}; rename one of the files")
-    return found
+    by_name: dict[str, Path] = {}
+    for path in found:
+        other = by_name.setdefault(path.stem, path)
+        if other != path:
+            raise DataError(
+                f"{other} and {path} would both be the data set {path.stem}; rename one of them"
+            )
+    return list(by_name.values())
 
 
 def read_dataset(path: Path, max_residues: int) -> Dataset:
@@ -135,19 +154,22 @@ def read_dataset(path: Path, max_residues: int) -> Dataset:
     Raises
     ------
     DataError
-        If it lacks a column, fewer than :data:`MIN_ROWS` rows are left, or all targets are equal.
+        If it lacks a column, fewer than :data:`MIN_ROWS` proteins are left, or all targets are
+        equal.
     """
-    sequences, targets, left_out = [], [], []
-    for line, sequence, target in _rows(path):
+    found: list[tuple[str, float]] = []
+    left_out = []
+    for line, row in read_table(path, SEQUENCE_COLUMNS, TARGET_COLUMNS):
+        sequence, target = (_of(row, names) for names in (SEQUENCE_COLUMNS, TARGET_COLUMNS))
         try:
-            sequences.append(_protein(sequence, max_residues))
-            targets.append(_number(target))
-        except (SequenceError, ValueError) as error:
-            del sequences[len(targets) :]
-            left_out.append(f"{path}, line {line}: {error}")
-    found = Dataset(path.stem, tuple(sequences), np.array(targets), tuple(left_out))
-    check(found, str(path))
-    return found
+            found.append((_protein(sequence, max_residues), _number(target)))
+        except _UnusableError as error:
+            left_out.append(LeftOut(line, f"{path}, line {line}: {error}", error.reason))
+    sequences = tuple(sequence for sequence, _ in found)
+    targets = np.array([target for _, target in found])
+    dataset = Dataset(path.stem, sequences, targets, tuple(left_out))
+    check(dataset, str(path))
+    return dataset
 
 
 def check(dataset: Dataset, where: str) -> None:
@@ -158,11 +180,15 @@ def check(dataset: Dataset, where: str) -> None:
     DataError
         If there are fewer than :data:`MIN_ROWS` proteins, or all targets are equal.
     """
-    rows = len(dataset.sequences)
+    rows = len(set(dataset.sequences))
     if rows < MIN_ROWS:
-        cause = f"; the first that was left out: {dataset.left_out[0]}" if dataset.left_out else ""
+        cause = (
+            f"; the first that was left out: {dataset.left_out[0].sentence}"
+            if dataset.left_out
+            else ""
+        )
         raise DataError(
-            f"{where} has {rows} rows that can be used, and five folds of five need at least "
+            f"{where} has {rows} proteins that can be used, and five folds of five need at least "
             f"{MIN_ROWS}{cause}"
         )
     if np.ptp(dataset.targets) == 0:
@@ -171,39 +197,36 @@ def check(dataset: Dataset, where: str) -> None:
         )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Line, sequence and target of each row."""
-    try:
-        with path.open(newline="") as file:
-            table = csv.DictReader(file)
-            names = table.fieldnames or []
-            columns = [_column(path, names, one) for one in (SEQUENCE_COLUMNS, TARGET_COLUMNS)]
-            for row in table:
-                sequence, target = (row[name] or "" for name in columns)
-                yield table.line_num, sequence, target
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+def _of(row: Row, columns: Sequence[str]) -> str:
+    """Value of the first of some columns that the file has."""
+    return next(row[name] for name in columns if name in row)
 
 
-def _column(path: Path, names: Sequence[str], known: Sequence[str]) -> str:
-    for name in known:
-        if name in names:
-            return name
-    raise DataError(f"{path} has no column {' or '.join(known)}; it has {', '.join(names)}")
+class _UnusableError(Exception):
+    """What is wrong with a row, as a sentence and in a few words."""
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 def _protein(text: str, max_residues: int) -> str:
     try:
-        return clean_sequence(text, "", SequencePolicy(), max_residues)
+        sequence = clean_sequence(text, "", SequencePolicy())
     except SequenceError as error:
-        raise SequenceError(str(error).removeprefix("record '' ")) from None
+        told = str(error).removeprefix("record '' ")
+        raise _UnusableError(f"the sequence {told}", "no protein sequence") from None
+    if len(sequence) > max_residues:
+        told = f"the sequence has {len(sequence):,} residues, the models take {max_residues:,}"
+        raise _UnusableError(told, "too long")
+    return sequence
 
 
 def _number(text: str) -> float:
     try:
         found = float(text)
     except ValueError:
-        raise ValueError(f"the target {text!r} is not a number") from None
+        found = math.nan
     if not math.isfinite(found):
-        raise ValueError(f"the target {text!r} is not a finite number")
+        raise _UnusableError(f"the target {text!r} is not a number", "no number")
     return found

@@ -9,17 +9,18 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from bionemo_ext import __version__
 from bionemo_ext.study.compression import Array, compress
 from bionemo_ext.study.sources import Embedded, Source
+from bionemo_ext.whole import whole
 
 _KEY = "key"
 # Proteins that a worker gets at once: few enough to be spread, enough to be worth sending.
@@ -88,23 +89,14 @@ def prepare(
     return Features(path)
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a hidden neighbour to write, which takes the place of ``path`` when all went well."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _is_finished(path: Path, key: dict[str, Any]) -> bool:
-    """Whether the features that lie there are these."""
+    """Whether the features that lie there are these, perhaps by more methods."""
     try:
         with np.load(path) as arrays:
-            return bool(json.loads(str(arrays[_KEY])) == key)
-    except (OSError, ValueError, KeyError):
+            there = json.loads(str(arrays[_KEY]))
+            more = set(there.pop("methods")) >= set(key["methods"])
+            return more and there == {name: key[name] for name in key if name != "methods"}
+    except (OSError, ValueError, KeyError, BadZipFile):
         return False
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bionemo_ext.study.cost import Cost
+from bionemo_ext.whole import whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,37 +37,43 @@ def draw(
     -------
     list of Path
     """
-    whole = results[results["sample"] == 0]
+    on_all = results[results["sample"] == 0]
     found = []
-    if whole["method"].nunique() > 1:
-        found += _save(_by_compression(whole), folder / "r2_by_compression", formats)
-    if whole["model"].nunique() > 1:
-        found += _save(_by_model(whole, costs), folder / "r2_by_model", formats)
+    if on_all["method"].nunique() > 1:
+        found += _save(_by_compression(on_all), folder / "r2_by_compression", formats)
+    if on_all["model"].nunique() > 1:
+        found += _save(_by_model(on_all, costs), folder / "r2_by_model", formats)
     if results["sample"].nunique() > 1:
         found += _save(_by_sample(results), folder / "r2_by_sample_size", formats)
     return found
 
 
 def draw_ranking(
-    path: Path, measured: "NDArray[np.float64]", scores: "NDArray[np.float64]", title: str
+    path: Path,
+    measured: "NDArray[np.float64]",
+    scores: "NDArray[np.float64]",
+    name: str,
+    about: str,
 ) -> None:
     """Draw scores over measurements, a dot a variant.
 
     Parameters
     ----------
     path : Path
-        ``x.png`` or ``x.svg``.
+        ``x.png`` or ``x.svg``; replaced when the new one is whole.
     measured, scores : NDArray
-        FP64 [variants].
-    title : str
-        What the picture says above.
+        FP64 [variants]; scores are differences of log-probabilities, in nats.
+    name, about : str
+        What the picture says above: the scan, and how well it is ranked.
     """
-    figure, axes = _axes(4.6)
+    figure, axes = _axes(5.2)
     axes.scatter(measured, scores, s=10, color=_COLOURS[0], alpha=0.35, linewidths=0)
     axes.set_xlabel("measured")
-    axes.set_ylabel("score: log p(variant) - log p(wild type)")
-    axes.set_title(title, loc="left", fontsize=10)
-    figure.savefig(path, dpi=150)
+    axes.set_ylabel("score (variant - wild type), nats")
+    axes.set_title(about, loc="left", fontsize=9, color=_GREY)
+    figure.suptitle(name, x=0.02, ha="left", fontsize=11, fontweight="bold")
+    with whole(path) as partial:
+        figure.savefig(partial, dpi=150, format=path.suffix.lower()[1:])
 
 
 def _by_compression(results: "pd.DataFrame") -> Any:
@@ -114,6 +121,7 @@ def _by_sample(results: "pd.DataFrame") -> Any:
     # All rows are another number for each data set: only what every data set has is comparable.
     sized = chosen[chosen["sample"] > 0]
     table = sized.groupby(["model", "sample"])["r2_test"].agg(["mean", "sem"]).reset_index()
+    sets = sized.groupby("sample")["dataset"].nunique()
     figure, axes = _axes(5.5)
     for colour, (name, rows) in zip(_COLOURS, table.groupby("model"), strict=False):
         axes.errorbar(
@@ -121,7 +129,9 @@ def _by_sample(results: "pd.DataFrame") -> Any:
             markersize=4, capsize=2, linewidth=1.4,
         )  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlabel("proteins in training")
+    axes.set_xticks(sets.index, [f"{size:,}\n{count} sets" for size, count in sets.items()])
+    axes.minorticks_off()
+    axes.set_xlabel("proteins in training, and data sets that have so many")
     axes.legend(frameon=False)
     axes.set_title(f"Sample size ({best}; standard error over folds)", loc="left")
     return figure

@@ -1,16 +1,15 @@
 """What a study found, as tables: compressions, models, and what they cost."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bionemo_ext.errors import DataError
 from bionemo_ext.study.cost import Cost
-from bionemo_ext.study.features import whole
 from bionemo_ext.study.figures import draw
 from bionemo_ext.study.statistics import MixedModel, fit_mixed, means
+from bionemo_ext.whole import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,24 +112,27 @@ def write(folder: Path, results: "pd.DataFrame", findings: Findings, regressor: 
     return files
 
 
-def as_json(findings: Findings) -> str:
-    """Everything but the contrasts, for programs."""
-    return json.dumps(
-        {
-            "protocol": findings.protocol,
-            "methods": findings.methods.reset_index().to_dict("records"),
-            "models": _with_cost(findings).reset_index().to_dict("records"),
-            "mixed": {
-                factor: {
-                    "reference": model.reference,
-                    "variances": model.variances,
-                    "effects": model.effects.reset_index().to_dict("records"),
-                }
-                for factor, model in findings.mixed.items()
-            },
+def as_dict(findings: Findings) -> dict[str, Any]:
+    """Everything but the contrasts, for programs; None where a number is not defined."""
+    return {
+        "protocol": findings.protocol,
+        "methods": _records(findings.methods),
+        "models": _records(_with_cost(findings)),
+        "mixed": {
+            factor: {
+                "reference": model.reference,
+                "variances": model.variances,
+                "effects": _records(model.effects),
+            }
+            for factor, model in findings.mixed.items()
         },
-        indent=2,
-    )
+    }
+
+
+def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    plain = table.reset_index().astype(object)
+    rows: list[dict[str, Any]] = plain.where(plain.notna(), None).to_dict("records")
+    return rows
 
 
 def _best_method(results: "pd.DataFrame") -> "pd.DataFrame":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bionemo_ext import __version__
 from bionemo_ext.data.progress import Bar, silent
+from bionemo_ext.parent import end_with_parent
 from bionemo_ext.study.cost import Cost, measure
 from bionemo_ext.study.datasets import Dataset
 from bionemo_ext.study.features import Features, prepare, whole
@@ -241,6 +242,7 @@ def _prepare_worker() -> None:
     import sklearn.linear_model  # noqa: F401 (threads can be limited of what is loaded)
     from threadpoolctl import threadpool_limits
 
+    end_with_parent()  # else they compute on when it is killed
     # Ctrl-C reaches the whole group; the parent tells of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(1)

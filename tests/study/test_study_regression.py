@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bionemo_ext.study.datasets import Dataset
 from bionemo_ext.study.regression import Protocol, Regressor, cross_validate
 
 
@@ -68,3 +69,25 @@ def test_a_constant_prediction_has_no_correlation():
     score = next(cross_validate(x, y))
     assert np.isnan(score.rho_test)
     assert score.r2_test <= 0
+
+
+def test_a_protein_is_not_in_training_and_in_test():
+    """Vectors that tell nothing but which protein it is: of repeated ones the target is known."""
+    random = np.random.default_rng(3)
+    proteins = np.repeat([f"M{'A' * i}" for i in range(40)], 5)
+    vectors = {protein: random.standard_normal(300) for protein in proteins}
+    level = dict(zip(vectors, random.standard_normal(40), strict=True))
+    rows = random.permutation(200)
+    targets = np.array([level[p] + 0.1 * random.standard_normal() for p in proteins[rows]])
+    data = Dataset("repeated", tuple(proteins[rows]), targets)
+
+    def scores(data):
+        x = np.stack([vectors[p] for p in data.sequences]).astype(np.float32)
+        return [score.r2_test for score in cross_validate(x, data.targets)]
+
+    assert min(scores(data)) > 0.5
+    once = data.one_row_a_protein()
+    assert (len(once.sequences), once.repeated) == (40, 0)
+    assert np.mean(scores(once)) < 0.05
+    of_first = targets[np.array(data.sequences) == once.sequences[0]]
+    assert once.targets[0] == pytest.approx(of_first.mean())

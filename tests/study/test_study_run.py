@@ -3,13 +3,13 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 METHODS = "mean,pca1,idct1"
@@ -38,7 +38,12 @@ def words(scans, tiny_hf_folder):
 def done(command, words, tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "out"
     ran = command(*words, "--out", out)
-    assert (ran.returncode, ran.stderr) == (0, "")
+    # Synonymous mutants are the wild type, measured several times.
+    told = "rows repeat a protein; each protein counts once, with the mean of its targets"
+    assert ran.returncode == 0
+    assert ran.stderr.splitlines() == [
+        f"{SETS[0]}: 2 of 60 {told}", f"{SETS[1]}: 1 of 60 {told}"
+    ]  # fmt: skip
     return out, ran.stdout
 
 
@@ -47,7 +52,9 @@ def test_every_fold_is_there(done):
     table = pd.read_parquet(out / "results.parquet")
     assert len(table) == 2 * 2 * 3 * 2 * 5  # models, data sets, methods, samples, folds
     assert set(table["sample"]) == {0, 30}
-    assert (table[table["sample"] == 0]["train_rows"] == 48).all()
+    # Distinct proteins: 58 and 59.
+    learned = table[table["sample"] == 0].groupby("dataset")["train_rows"]
+    assert {name: set(rows) for name, rows in learned} == {SETS[0]: {46, 47}, SETS[1]: {47, 48}}
     assert np.isfinite(table["r2_test"]).all()
     assert {"r2_by_compression.png", "r2_by_model.svg", "r2_by_sample_size.png"} <= {
         path.name for path in out.iterdir()
@@ -92,8 +99,12 @@ def test_a_study_that_was_killed_goes_on(command, words, done, tmp_path):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    workers = [child for child in psutil.Process(process.pid).children() if child.is_running()]
+    assert workers
+    process.kill()
     process.wait()
+    _, left = psutil.wait_procs(workers, timeout=20)
+    assert not left, "workers compute on after the study was killed"
     kept = {path: path.stat().st_mtime_ns for path in out.glob("folds/*/*/*.parquet")}
     assert 3 <= len(kept) < 24
     ran = command(*words, "--out", out)
@@ -135,19 +146,43 @@ def test_bad_data_does_not_lose_the_rest(command, scans, tmp_path):
             writer = csv.DictWriter(file, list(table[0]))
             writer.writeheader()
             writer.writerows(table)
+    for name, text in {
+        "empty": "", "fasta": ">a\nMKT\n", "text": "sequence,target\n" + "MKT,high\n" * 30
+    }.items():  # fmt: skip
+        (folder / f"{name}.csv").write_text(text)
     words = ["--models", "composition", "--methods", "mean,cls", "--workers", 1]
-    ran = command("study", folder, *words, "--out", tmp_path / "out")
+    ran = command("study", folder, *words, "--json", "--out", tmp_path / "out")
     assert ran.returncode == 1
-    assert ran.stderr.splitlines() == [
-        f"odd: 57 rows, 3 left out: {folder / 'odd.csv'}, line 5: has '1' at position 4, which is "
-        "not in the ESM-2 alphabet (LAGVSERTIDPKQNFYMHWCXBUZO.-)",
-        f"left out: {folder / 'constant.csv'} has the target 2.5 in every row; there is nothing to "
-        "learn",
-        f"left out: {folder / 'few.csv'} has 5 rows that can be used, and five folds of five need "
-        "at least 25",
-        f"left out: {folder / 'renamed.csv'} has no column sequence or mutated_sequence; it has "
+    needed = "a CSV file with the column sequence or mutated_sequence and target or DMS_score is "
+    enough = "proteins that can be used, and five folds of five need at least 25"
+    failures = [
+        f"{folder / 'constant.csv'} has the target 2.5 in every row; there is nothing to learn",
+        f"{folder / 'empty.csv'} is empty; {needed}needed",
+        f"{folder / 'fasta.csv'} is a FASTA file; {needed}needed",
+        f"{folder / 'few.csv'} has 5 {enough}",
+        f"{folder / 'renamed.csv'} has no column sequence or mutated_sequence; it has "
         "protein, target",
-        "bionemo-ext: 3 of the data sets could not be used",
+        f"{folder / 'text.csv'} has 0 {enough}; the first that was left out: "
+        f"{folder / 'text.csv'}, line 2: the target 'high' is not a number",
+    ]
+    found = json.loads(ran.stdout)
+    assert found["failures"] == failures
+    assert found["datasets"] == {
+        "odd": {
+            "rows": 57,
+            "left_out": 3,
+            "reasons": {"no protein sequence": 1, "no number": 1, "too long": 1},
+            "repeated": 2,
+        }
+    }
+    assert ran.stderr.splitlines() == [
+        "odd: 57 rows, 3 left out (no protein sequence: 1; no number: 1; too long: 1); the first: "
+        f"{folder / 'odd.csv'}, line 5: the sequence has '1' at position 4, which is not in the "
+        "ESM-2 alphabet (LAGVSERTIDPKQNFYMHWCXBUZO.-)",
+        "odd: 2 of 57 rows repeat a protein; each protein counts once, with the mean of its "
+        "targets",
+        *(f"left out: {failure}" for failure in failures),
+        "bionemo-ext: 6 of the data sets could not be used",
     ]
     assert set(pd.read_parquet(tmp_path / "out" / "results.parquet")["dataset"]) == {"odd"}
 
@@ -171,9 +206,22 @@ def test_targets_that_follow_from_the_sequence(command, shared_data, tmp_path):
     assert scores["many-hydrophobicity"] > 0.99
 
 
+def test_two_files_of_one_name(refusal, scans, tmp_path):
+    other = tmp_path / f"{SETS[0]}.csv"
+    other.write_text("sequence,target\n")
+    words = ("--models", "composition", "--out", tmp_path / "out")
+    code, told = refusal("study", scans, other, *words)
+    assert (code, told) == (
+        2,
+        f"{scans / other.name} and {other} would both be the data set {SETS[0]}; rename one of "
+        "them",
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (["--models", "nowhere"], "nowhere is not a Hugging Face folder"),
         (["--methods", "median"], "--methods 'median' is none of mean, max, cls, pca1"),
         (["--regressors", "svm"], "--regressors 'svm' is none of lasso, ridge, knn"),
         (["--sample-sizes", "few"], "--sample-sizes few is not a whole number from 10"),
