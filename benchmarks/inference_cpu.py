@@ -26,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-SIZES = {"8m": (6, 320, 20), "35m": (12, 480, 20), "150m": (30, 640, 20), "650m": (33, 1280, 20)}
+from benchmarks.random_models import SIZES, write_random_esm2
+
 # Batches of eight proteins in a round: as many as give the slowest contestant minutes, not hours.
 BATCHES = {"8m": 32, "35m": 16, "150m": 8, "650m": 4}
 BATCH = 8
@@ -104,27 +105,9 @@ def _error(work: Path, name: str) -> tuple[str, str]:
 
 def prepare(work: Path, size: str, fasta: Path, batches: int) -> list[int]:
     """Write the model and the proteins; gives the number of tokens of each."""
-    import torch
-    from transformers import EsmConfig, EsmForMaskedLM
-
     from bionemo_ext.sequences import read_fasta
 
-    torch.manual_seed(0)
-    layers, hidden, heads = SIZES[size]
-    model = EsmForMaskedLM(
-        EsmConfig(
-            vocab_size=33, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
-            intermediate_size=4 * hidden, position_embedding_type="rotary", token_dropout=True,
-            mask_token_id=32, pad_token_id=1, layer_norm_eps=1e-5, hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0, max_position_embeddings=1026,
-        )
-    )  # fmt: skip
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.1 * torch.randn_like(parameter))
-    model.save_pretrained(work / "model")
-
+    write_random_esm2(work / "model", size)
     sequences = [record.sequence[:MAX_RESIDUES] for record in read_fasta(fasta)]
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     starts = np.linspace(0, len(order), batches, endpoint=False) + len(order) / (2 * batches)

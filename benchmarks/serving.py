@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-SIZES = {"8m": (6, 320, 20), "35m": (12, 480, 20), "150m": (30, 640, 20), "650m": (33, 1280, 20)}
+from benchmarks.random_models import SIZES, write_random_esm2
+
 # Enough for a round of seconds to a minute.
 PROTEINS = {"8m": 1024, "35m": 256, "150m": 96, "650m": 48}
 REQUESTS = {"8m": 600, "35m": 300, "150m": 100, "650m": 48}
@@ -145,25 +146,17 @@ def proteins(fasta: Path, number: int) -> list[str]:
 
 def write_model(size: str, place: Path, dtype: str, naive: bool) -> Path:
     """Export random weights; gives the repository, the naive model in it where it is wanted."""
-    import torch
-
     from bionemo_ext.contract import Endpoint, TensorSpec, to_pbtxt
     from bionemo_ext.export import export
-    from bionemo_ext.huggingface import ESM2Config, write_folder
-    from bionemo_ext.huggingface.shapes import constants, shapes
 
-    torch.manual_seed(0)
-    layers, hidden, heads = SIZES[size]
-    config = ESM2Config(layers=layers, hidden=hidden, heads=heads)
-    state = {name: 0.02 * torch.randn(shape) for name, shape in shapes(config).items()}
-    write_folder(place / "encoder", config, state | constants(config, torch.float32))
+    write_random_esm2(place / "encoder", size)
     export(place / "encoder", place / "out", dtype=dtype)
     repository = place / "out" / "triton"
     if naive:
         endpoint = Endpoint(
             NAIVE,
             (TensorSpec("sequence", "TYPE_STRING", (1,)),),
-            (TensorSpec("mean", "TYPE_FP32", (hidden,)),),
+            (TensorSpec("mean", "TYPE_FP32", (SIZES[size][1],)),),
             {"folder": str(place / "encoder"), "dtype": dtype},
         )
         (repository / NAIVE / "1").mkdir(parents=True)

@@ -1,7 +1,7 @@
 """What three tasks in one request cost beside one of them, through the real server.
 
-    python benchmarks/tasks_at_once.py
-    python benchmarks/tasks_at_once.py --encoder runs/esm2_3m --task runs/fold --task runs/gb1
+    python -m benchmarks.tasks_at_once
+    python -m benchmarks.tasks_at_once --encoder runs/esm2_3m --task runs/fold --task runs/gb1
 
 By default an encoder of random weights at ESM-2 8M's shape with random heads of FLIP's shapes, on
 proteins of the demo. Requests for one task and for all take turns; every answer is held to the
@@ -17,13 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from benchmarks.random_models import write_random_esm2
 from bionemo_ext.client import Client
 from bionemo_ext.contract import HOST, Kind, Level
 from bionemo_ext.export import export
-from bionemo_ext.huggingface import ESM2Config, weights_digest, write_folder
-from bionemo_ext.huggingface.shapes import constants, shapes
+from bionemo_ext.huggingface import weights_digest
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.predictor import open_task
 from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, load_task, save_task
@@ -47,10 +46,7 @@ SPECS = (
 
 def random_model(folder: Path) -> tuple[Path, list[Path]]:
     """An encoder of 8M parameters and three heads, of random weights."""
-    torch.manual_seed(1)
-    config = ESM2Config(layers=6, hidden=320, heads=20)
-    state = {name: 0.05 * torch.randn(shape) for name, shape in shapes(config).items()}
-    write_folder(folder / "encoder", config, state | constants(config, torch.float32))
+    write_random_esm2(folder / "encoder", "8m")
     digest = weights_digest(folder / "encoder")
     for spec in SPECS:
         save_task(folder / spec.name, replace(spec, encoder_digest=digest), Head(spec).eval())
@@ -96,7 +92,7 @@ def main() -> None:
         if encoder is None:
             encoder, folders = random_model(Path(place))
         endpoints = export(encoder, Path(place, "out"), folders)
-        tasks = [endpoint.name for endpoint in endpoints[1:]]
+        tasks = [endpoint.name for endpoint in endpoints if endpoint.task is not None]
         requests = {"all": tasks} | {name: [name] for name in tasks}
         times: dict[str, list[float]] = {name: [] for name in requests}
         with (

@@ -82,4 +82,4 @@ def copy_fold(source: FoldSource, version: Path) -> None:
     # The rest is small, and the user may edit it: configuration, index of shards, model card.
     for path in source.folder.iterdir():
         if path.is_file() and path.suffix in (".json", ".txt", ".md"):
-            shutil.copy2(path, target / path.name)
+            shutil.copyfile(path, target / path.name)

@@ -171,6 +171,6 @@ def write_endpoint(repository: Path, endpoint: Endpoint, template: str) -> Path:
     """Write one endpoint's configuration and code; gives its version folder."""
     version = repository / endpoint.name / "1"
     version.mkdir(parents=True)
-    shutil.copy2(resource("triton_models") / template / "1" / "model.py", version / "model.py")
+    shutil.copyfile(resource("triton_models") / template / "1" / "model.py", version / "model.py")
     (repository / endpoint.name / "config.pbtxt").write_text(to_pbtxt(endpoint))
     return version

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from bionemo_ext.errors import CheckpointError, RunError
@@ -65,12 +66,19 @@ def copy_huggingface(source: Path, out: Path) -> None:
     # The rest is small, and the user may edit it: configuration, vocabulary, model card.
     for path in source.iterdir():
         if path.is_file() and path.suffix in (".json", ".txt", ".md"):
-            shutil.copy2(path, out / path.name)
+            shutil.copyfile(path, out / path.name)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Make ``target`` a hard link to ``source``, or a copy where the file system has none."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    """Make ``target`` a hard link to ``source``, or a copy.
+
+    It is copied where the file system has no links, and where only its owner may read the source:
+    who serves an export is often another user.
+    """
+    if source.stat().st_mode & stat.S_IROTH:
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            pass
+    shutil.copyfile(source, target)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bionemo_ext.gateway.incoming import Incoming
 
 log = logging.getLogger("bionemo_ext.gateway")
 
@@ -91,6 +92,8 @@ class Guard:
         scope.setdefault("state", {})["request_id"] = request_id
         seen, start = _Seen(), time.perf_counter()
 
+        incoming = Incoming(scope, receive, self.max_body_bytes)
+
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
@@ -100,11 +103,22 @@ class Guard:
                     headers.setdefault(name, value)
             else:
                 seen.sent_bytes += len(message.get("body", b""))
+                if incoming.is_unread and not message.get("more_body", False):
+                    await send({**message, "more_body": True})
+                    message = {"type": "http.response.body"}
+                    try:
+                        await incoming.read_off()
+                    finally:  # the gateway may end meanwhile
+                        await send(message)
+                    return
             await send(message)
 
         self.metrics.under_way.inc()
         try:
-            await self._limited(scope, receive, answer)
+            if incoming.is_declared_too_large:
+                await _refuse(answer, 413, incoming.too_large, request_id)
+            else:
+                await self.app(scope, incoming, answer)
         except asyncio.CancelledError:  # the gateway ends, and its patience too
             if seen.status == NO_ANSWER:
                 await _refuse(answer, 503, "the gateway ends; try again", request_id)
@@ -115,25 +129,6 @@ class Guard:
         finally:
             self.metrics.under_way.dec()
             self._note(scope, seen, time.perf_counter() - start)
-
-    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = scope["state"]["request_id"]
-        message = f"a request has at most {self.max_body_bytes:,} bytes"
-        declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdigit() and int(declared) > self.max_body_bytes:
-            await _refuse(send, 413, message, request_id)
-            return
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            part = await receive()
-            received += len(part.get("body", b""))
-            if received > self.max_body_bytes:
-                raise HTTPException(413, message)
-            return part
-
-        await self.app(scope, counted, send)
 
     def _note(self, scope: Scope, seen: _Seen, seconds: float) -> None:
         # The template of a path, not the path: counters are few, and tell nothing of callers.

@@ -141,7 +141,8 @@ class Answerer:
                 rows.append((sequence, self._needs(ask.outputs - {LENGTH}, layer, name)))
             self._refuse_large([sequence for sequence, _ in rows], ask.outputs)
         except InputError as error:
-            return error
+            # With its frames it would hold the request, and with that shared memory of Triton's.
+            return error.with_traceback(None)
         return rows
 
     def _clean_sequence(self, text: str, name: str, outputs: frozenset[str]) -> str:

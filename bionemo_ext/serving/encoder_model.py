@@ -18,7 +18,9 @@ from bionemo_ext.inference.predictor import open_task
 from bionemo_ext.serving.answers import Answer, Answerer, Ask
 from bionemo_ext.serving.encoder_metrics import EncoderMetrics
 from bionemo_ext.serving.pulse import never_late
+from bionemo_ext.serving.request_seconds import RequestSeconds
 from bionemo_ext.serving.triton_io import (
+    OK,
     QUEUE_FULL,
     TOO_LATE,
     cancelled,
@@ -38,11 +40,12 @@ _SHORT, _SHORT_COUNT = 32, 8
 
 @dataclass(frozen=True)
 class Job:
-    """A request on its way: what it asks, and where its answer goes."""
+    """A request on its way: what it asks, where its answer goes, and when it came."""
 
     request: Any
     sender: Any
     ask: Ask
+    arrived: float
 
     @classmethod
     def of(cls, request: Any) -> "Job":
@@ -53,7 +56,7 @@ class Job:
             read_input(request, LAYER) or [],
             request.is_cancelled,
         )
-        return cls(request, request.get_response_sender(), ask)
+        return cls(request, request.get_response_sender(), ask, time.perf_counter())
 
 
 @never_late
@@ -84,6 +87,7 @@ class EncoderModel:
             int(parameters["max_answer_bytes"]),
         )
         self._metrics = EncoderMetrics(self._name, max_tokens)
+        self._seconds = RequestSeconds(self._name)
         self._room: WaitingRoom[Job] = WaitingRoom(int(parameters["queue_size"]), max_tokens)
         # One thread for all of torch, which keeps threads of its own for each that calls it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
@@ -106,6 +110,7 @@ class EncoderModel:
         """End the thread; Triton calls this once every request has its answer."""
         self._room.close()
         self._thread.shutdown()
+        del self._metrics, self._seconds  # they must end before Triton's part of this process
 
     def _patience_of(self, request: Any) -> float:
         """How long a request may wait: its own timeout, which is in microseconds, if shorter."""
@@ -138,14 +143,22 @@ class EncoderModel:
             return
         # Counted first, so that who has an answer finds it in the metrics.
         self._metrics.report(self._answerer.counts)
-        for job, answer in zip(jobs, answers, strict=True):
-            try:
-                send(job.sender, _response(answer))
-            except Exception as error:  # no shared memory left, above all
-                pb_utils.Logger.log_error(f"an answer could not be sent: {error!r}")
-                send(job.sender, failure(f"the answer could not be sent: {error}"))
-        for job, answer in zip(jobs, answers, strict=True):
-            log_request(self._name, job.request, job.ask.sequences, start, _outcome(answer))
+        ends = [self._send(job, answer) for job, answer in zip(jobs, answers, strict=True)]
+        for job, (outcome, seconds) in zip(jobs, ends, strict=True):
+            if outcome == OK:
+                self._seconds.observe(seconds)
+            log_request(self._name, job.request, job.ask.sequences, start, outcome)
+
+    def _send(self, job: Job, answer: Answer) -> tuple[str, float]:
+        """Answer a request; gives what became of it, and the seconds since it came."""
+        outcome = _outcome(answer)
+        try:
+            send(job.sender, _response(answer))
+        except Exception as error:  # no shared memory left, above all
+            pb_utils.Logger.log_error(f"an answer could not be sent: {error!r}")
+            outcome = f"the answer could not be sent: {error}"
+            send(job.sender, failure(outcome))
+        return outcome, time.perf_counter() - job.arrived
 
     @torch.inference_mode()
     def _warm_up(self, max_residues: int) -> None:
@@ -157,7 +170,7 @@ class EncoderModel:
 def _outcome(answer: Answer) -> str:
     if isinstance(answer, InputError):
         return str(answer)
-    return "cancelled" if answer is None else "ok"
+    return "cancelled" if answer is None else OK
 
 
 def _response(answer: Answer) -> Any:

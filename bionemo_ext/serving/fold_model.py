@@ -32,6 +32,7 @@ from bionemo_ext.inference.fold import (
 from bionemo_ext.serving.encoder_metrics import EncoderMetrics
 from bionemo_ext.serving.pulse import never_late
 from bionemo_ext.serving.triton_io import (
+    OK,
     failure,
     log_request,
     read_input,
@@ -79,6 +80,10 @@ class FoldModel:
                 job.end(failure(f"{self._name} failed: {error}"), repr(error))
         self._metrics.report(self._counts)
         return [None if job.sent else job.response for job in jobs]
+
+    def finalize(self) -> None:
+        """End what must end before Triton's part of this process."""
+        del self._metrics
 
     def _fold(self, jobs: Sequence["_Job"]) -> None:
         sequences = sorted({sequence for job in jobs for sequence in job.sequences})
@@ -150,7 +155,7 @@ class _Job:
             structures = [self._found[sequence] for sequence in self.sequences]
             wanted = self._request.requested_output_names()
             tensors = [pb_utils.Tensor(name, _output(name, structures)) for name in wanted]
-            self.end(pb_utils.InferenceResponse(tensors), "ok")
+            self.end(pb_utils.InferenceResponse(tensors), OK)
 
     def end(self, response: Any, outcome: str) -> None:
         """Set the answer, unless there is one."""

@@ -33,7 +33,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class LocalConnection:
-    """Takes the place of :class:`bionemo_ext.client.connection.Connection`.
+    """Takes the place of :class:`bionemo_ext.client.wire.connection.Connection`.
 
     Parameters
     ----------
@@ -80,9 +80,11 @@ class LocalConnection:
         self._effects = MutationEffects(parameters["alphabet"], int(parameters["max_residues"]))
         # One thread for all of torch, which keeps threads of its own for each that calls it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self.closed = False
 
     async def close(self) -> None:
         """End the thread once what is under way is done."""
+        self.closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def ready(self) -> bool:

@@ -23,9 +23,9 @@ from bionemo_ext.contract import (
     SCORE,
     position_name,
 )
-from bionemo_ext.contract.variants import Variant, parse_variants
+from bionemo_ext.contract.effects import SERVED_METHODS, Method, site_effects, variant_effect
+from bionemo_ext.contract.variants import Variant, parse_variants, sites
 from bionemo_ext.errors import InputError
-from bionemo_ext.inference.mutations import Method, effects, score, sites
 from bionemo_ext.sequences import ESM1NV, ESM2, Alphabet, SequencePolicy, clean_sequence
 from bionemo_ext.sequences.masked import mask_places, refuse_masks, spelled
 
@@ -112,7 +112,7 @@ class MutationEffects:
             found = await ask([jobs[i].sequence for i in plain], LOGITS)
             for i, logits in zip(plain, found, strict=True):
                 sequence = jobs[i].sequence
-                all_rows = effects(logits[: len(sequence)], sequence, self._alphabet)
+                all_rows = site_effects(logits[: len(sequence)], sequence, self._alphabet)
                 rows[i] = {(site,): row[None] for site, row in enumerate(all_rows)}
         await self._mask(ask, jobs, outputs, rows)
         answers = {SCAN: _scans, SCORE: _scores}
@@ -124,7 +124,7 @@ class MutationEffects:
         )
         refuse_masks(text, name, self._alphabet)
         sequence = clean_sequence(text, name, SequencePolicy(self._alphabet), self._max_residues)
-        known = [one.value for one in Method]
+        known = [one.value for one in SERVED_METHODS]
         if method not in known:
             raise InputError(
                 f"record {name!r} asks for the method {method!r}; there are {' and '.join(known)}"
@@ -154,7 +154,7 @@ class MutationEffects:
                     found = await ask(texts, MASKED_LOGITS)
                 for (place, places, sequence), logits in zip(chunk, found, strict=True):
                     wild = "".join(sequence[site] for site in places)
-                    rows[place][places] = effects(logits[: len(places)], wild, self._alphabet)
+                    rows[place][places] = site_effects(logits[: len(places)], wild, self._alphabet)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -206,5 +206,5 @@ def _scores(jobs: Sequence[Job], rows: Sequence[dict[tuple[int, ...], Row]]) -> 
                 parts = list(found[places])
             else:
                 parts = [found[(site,)][0] for site in places]
-            row[column] = score(variant, parts)
+            row[column] = variant_effect(variant, parts)
     return scores

@@ -84,13 +84,18 @@ class Passes:
             {need.name for one in needs.values() for need in one}
         ):
             groups: dict[int, list[str]] = {}
+            at_masks = []
             for sequence, wanted in needs.items():
-                layers = [need.layer for need in wanted if need.name in names]
-                if layers:
-                    groups.setdefault(max(layers), []).append(sequence)
+                here = {need for need in wanted if need.name in names}
+                if {need.name for need in here} == {MASKED_LOGITS}:
+                    at_masks.append(sequence)
+                elif here:
+                    groups.setdefault(max(need.layer for need in here), []).append(sequence)
             for sequences in groups.values():
                 for batch in self._batches(sequences, still_wanted):
                     self._pass(encoder, names, batch, needs, found)
+            for batch in self._batches(at_masks, still_wanted):
+                self._pass_at_masks(batch, needs, found)
         self._find_contacts(needs, still_wanted, found)
         return found
 
@@ -117,10 +122,7 @@ class Passes:
         self, encoder: Encoder, names: set[str], batch: Sequence[str], needs: Needs, found: Found
     ) -> None:
         """Take a batch through the encoder, to the deepest layer that is needed."""
-        rows = [encode_masked(sequence, encoder.alphabet) for sequence in batch]
-        tokens = torch.from_numpy(np.concatenate(rows))
-        offsets = np.cumsum([0, *map(len, rows)]).tolist()
-        self._count(len(tokens))
+        tokens, offsets = self._tokens(batch)
         wanted = {need for sequence in batch for need in needs[sequence] if need.name in names}
         for layer, encoded in encoder.hidden_states(tokens, offsets, {n.layer for n in wanted}):
             for need in (need for need in wanted if need.layer == layer):
@@ -131,6 +133,20 @@ class Passes:
                 for i, row in zip(places, self._rows(need.name, parts, part_tokens), strict=True):
                     found[batch[i]][need] = row
 
+    def _pass_at_masks(self, batch: Sequence[str], needs: Needs, found: Found) -> None:
+        """The same for a batch of which masked logits alone are needed, as in a masked scan."""
+        masked = self.encoder.encode_masks(*self._tokens(batch))
+        rows = self._logits(masked, [slice(a, b) for a, b in _spans(masked)])
+        for sequence, row in zip(batch, rows, strict=True):
+            found[sequence] |= {n: row for n in needs[sequence] if n.name == MASKED_LOGITS}
+
+    def _tokens(self, batch: Sequence[str]) -> tuple[Tensor, list[int]]:
+        """Packed tokens [T] of sequences that may have masks, and their offsets."""
+        rows = [encode_masked(sequence, self.encoder.alphabet) for sequence in batch]
+        tokens = torch.from_numpy(np.concatenate(rows))
+        self._count(len(tokens))
+        return tokens, np.cumsum([0, *map(len, rows)]).tolist()
+
     def _rows(self, name: str, encoded: Encoded, tokens: Tensor) -> Iterable[Array]:
         if name == RESIDUES:
             return [to_numpy(rows) for rows in encoded.residues()]
@@ -139,9 +155,8 @@ class Passes:
         if name == LOGITS:
             return self._logits(encoded, [slice(a + 1, b - 1) for a, b in _spans(encoded)])
         if name == MASKED_LOGITS:
-            masks = (tokens == self.encoder.alphabet.mask_id).to(encoded.hidden.device)
-            ends = [0, *masks.cumsum(0)[torch.tensor(encoded.offsets[1:]) - 1].tolist()]
-            masked = Encoded(encoded.hidden[masks], tuple(ends))
+            masks = tokens == self.encoder.alphabet.mask_id
+            masked = encoded.at(masks.to(encoded.hidden.device))
             return self._logits(masked, [slice(a, b) for a, b in _spans(masked)])
         task = self.tasks[name]
         return predict(task.head, task.spec, encoded)

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from bionemo_ext.contract import SEQUENCE, is_about_a_record
 from bionemo_ext.errors import InputError
 from bionemo_ext.serving.pulse import never_late
+from bionemo_ext.serving.request_seconds import RequestSeconds
 from bionemo_ext.serving.triton_io import (
     CANCELLED,
+    OK,
     QUEUE_FULL,
     TOO_LATE,
     cancelled,
@@ -69,6 +71,7 @@ class ThinModel(ABC):
         self.name = config["name"]
         self.parameters = read_parameters(config)
         self.host = self.parameters["host"]
+        self._seconds = RequestSeconds(self.name)
         self._places = threading.BoundedSemaphore(int(self.parameters["queue_size"]))
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(_AT_ONCE))
@@ -80,7 +83,8 @@ class ThinModel(ABC):
         for request in requests:
             sender = request.get_response_sender()
             if self._places.acquire(blocking=False):
-                asyncio.run_coroutine_threadsafe(self._run(request, sender), self._loop)
+                begun = self._run(request, sender, time.perf_counter())
+                asyncio.run_coroutine_threadsafe(begun, self._loop)
             else:
                 send(sender, unavailable(f"{self.name} has too many requests under way"))
         return [None for _ in requests]
@@ -89,6 +93,7 @@ class ThinModel(ABC):
         """End the loop; Triton calls this once every request has its answer."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        del self._seconds  # it must end before Triton's part of this process
 
     @abstractmethod
     async def answer(self, request: Any) -> Mapping[str, NDArray[Any]]:
@@ -136,13 +141,12 @@ class ThinModel(ABC):
         outs = {name: pb_utils.get_output_tensor_by_name(response, name) for name in outputs}
         return {name: tensor.as_numpy().copy() for name, tensor in outs.items()}
 
-    async def _run(self, request: Any, sender: Any) -> None:
-        start = time.perf_counter()
+    async def _run(self, request: Any, sender: Any, arrived: float) -> None:
         sequences = read_input(request, SEQUENCE) or []
         try:
             arrays = await self.answer(request)
             tensors = [pb_utils.Tensor(name, array) for name, array in arrays.items()]
-            response, outcome = pb_utils.InferenceResponse(tensors), "ok"
+            response, outcome = pb_utils.InferenceResponse(tensors), OK
         except InputError as error:
             response, outcome = refusal(error), str(error)
         except HostError as error:
@@ -155,7 +159,9 @@ class ThinModel(ABC):
         finally:
             self._places.release()
         send(sender, response)
-        log_request(self.name, request, sequences, start, outcome)
+        if outcome == OK:
+            self._seconds.observe(time.perf_counter() - arrived)
+        log_request(self.name, request, sequences, arrived, outcome)
 
 
 def strings(values: Sequence[str]) -> Any:

@@ -13,6 +13,8 @@ from bionemo_ext.errors import InputError
 QUEUE_FULL = "the queue is full"
 TOO_LATE = "the request waited too long"
 CANCELLED = "the request was cancelled"
+# The outcome of a request that was answered as asked.
+OK = "ok"
 
 
 def read_parameters(config: dict[str, Any]) -> dict[str, str]:

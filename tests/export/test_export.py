@@ -73,6 +73,20 @@ def test_editing_the_export_does_not_edit_the_source(tiny_hf_folder, tmp_path):
     assert Encoder.load(tmp_path / "out" / "triton" / HOST / "1" / "encoder").hidden_size == 64
 
 
+def test_an_export_can_be_read_by_another_user(tiny_hf_folder, make_task, tmp_path):
+    """Such as the one that a container runs as; the source may be its owner's alone."""
+    source = shutil.copytree(tiny_hf_folder, tmp_path / "source")
+    tasks = [make_task()]
+    for path in (source, *tasks):
+        for file in path.rglob("*"):
+            file.chmod(0o600)
+    export(source, tmp_path / "out", tasks=tasks)
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert files
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in files)
+    assert all((path.stat().st_mode & 0o777) == 0o600 for path in source.iterdir())
+
+
 def test_an_existing_export_is_replaced_only_by_force(tiny_hf_folder, make_task, tmp_path):
     out = tmp_path / "out"
     export(tiny_hf_folder, out, [make_task()])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kept_servers import blaming_lost_workers, kept, logs, mend
 
 from bionemo_ext.client import Client
 from bionemo_ext.contract import Kind, Level
@@ -70,8 +71,33 @@ def _change_encoders(base, folder):
 
 @pytest.fixture(scope="session")
 def server(exported):
-    with LocalServer(exported.repository, threads=1) as running:
+    with kept(LocalServer(exported.repository, threads=1)) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _whole_servers():
+    mend()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup():
+    with blaming_lost_workers():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    with blaming_lost_workers():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    if report.failed:
+        report.sections += logs()
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """``bionemo-ext serve`` as a process, and an endpoint that takes as long as it is told."""
 
-import ctypes
 import os
 import signal
 import socket
@@ -63,11 +62,16 @@ def say(client, text, endpoint="echo", **words):
     return client.infer(endpoint, strings([text.encode()]), **words).as_numpy("out")[0, 0].decode()
 
 
-def obey_modes():
-    """Run in a child before it starts: root, too, may then write only where a file's mode says."""
-    cap_dac_override, drop_from_bounding_set = 1, 24
-    if ctypes.CDLL(None, use_errno=True).prctl(drop_from_bounding_set, cap_dac_override):
-        raise OSError(ctypes.get_errno(), "prctl")
+# Runs a program that may write only where a file's mode says, be it root's. A launcher, because in
+# a child that runs Python before its program grpc starts threads, and they may hold it for ever.
+OBEY_MODES = """
+import ctypes, os, sys
+cap_dac_override, drop_from_bounding_set = 1, 24
+if os.geteuid() == 0 and ctypes.CDLL(None).prctl(drop_from_bounding_set, cap_dac_override):
+    sys.exit("prctl failed")
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+OBEYING = (sys.executable, "-c", OBEY_MODES)
 
 
 def free_ports(count):
@@ -81,13 +85,16 @@ def free_ports(count):
 
 
 class Serving:
-    """``bionemo-ext serve`` in the background; ``lines`` are what it printed."""
+    """``bionemo-ext serve`` in the background; ``lines`` are what it printed.
 
-    def __init__(self, repository, *words, **popen):
+    ``python`` is the command that runs Python.
+    """
+
+    def __init__(self, repository, *words, python=(sys.executable,)):
         grpc, self.http, self.metrics = free_ports(3)
         self.url = f"grpc://127.0.0.1:{grpc}"
         ports = ["--grpc-port", grpc, "--http-port", self.http, "--metrics-port", self.metrics]
-        command = [sys.executable, "-m", "bionemo_ext", "serve", repository, *ports, *words]
+        command = [*python, "-m", "bionemo_ext", "serve", repository, *ports, *words]
         self.process = subprocess.Popen(
             list(map(str, command)),
             stdout=subprocess.PIPE,
@@ -95,7 +102,6 @@ class Serving:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             cwd=Path(__file__).parents[2],
-            **popen,
         )
         self.lines, self.errors = [], []
         self._grew = threading.Condition()

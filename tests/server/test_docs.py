@@ -27,3 +27,8 @@ def test_an_example_runs(code, server, exported, tmp_path, monkeypatch):
         assert names["vectors"].shape[1] == 64
     if "residues" in names:
         assert names["residues"].shape == (7, 64)
+    if "effects_of_long" in names:
+        assert names["effects_of_long"].shape == (1200, 20)
+        for scores, count in ((names["scores_of_long"], 2), (names["shorter"], 1)):
+            assert scores.shape == (count,)
+            assert (scores != 0).all()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 from endpoint_reference import Asking, string_tensor
+from kept_servers import kept
 from tritonclient.utils import InferenceServerException
 
 from bionemo_ext.serving import LocalServer, LogLevel
@@ -182,13 +183,14 @@ def test_metrics_count_residues_passes_and_padding(ask, server):
 def cached(exported):
     """A server with a response cache, and the lines of its log."""
     lines = []
-    with LocalServer(
+    server = LocalServer(
         exported.repository,
         threads=1,
         log_level=LogLevel.INFO,
         policy=Policy(cache_bytes=10_000_000),
         on_log=lines.append,
-    ) as server:
+    )
+    with kept(server):
         yield Asking(server.url), lines
 
 

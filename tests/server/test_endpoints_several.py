@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from endpoint_reference import TOLERANCE, Asking, Reference, proteins
+from kept_servers import kept
 from transformers import MegatronBertConfig, MegatronBertForMaskedLM
 from tritonclient.utils import InferenceServerException
 
@@ -78,7 +79,7 @@ def models(random_esm2, exported, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def several(models):
-    with LocalServer(models[-1], threads=1) as running:
+    with kept(LocalServer(models[-1], threads=1)) as running:
         yield running
 
 

@@ -12,6 +12,7 @@ from queue import Queue
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from kept_servers import kept
 from tritonclient.utils import InferenceServerException
 
 from bionemo_ext.client import Client
@@ -49,7 +50,7 @@ def folding(tiny_hf_folder, tiny_fold_folder, tmp_path_factory, log):
     server = LocalServer(
         out / "triton", threads=1, log_level=LogLevel.INFO, on_log=log.append, startup_s=120
     )
-    with server as running:
+    with kept(server) as running:
         yield running
 
 

@@ -2,10 +2,8 @@
 
 import http.client
 import json
-import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from certificates import certificate
-from operating import Serving, connect, echo_repository, obey_modes, say, strings
+from operating import OBEYING, Serving, connect, echo_repository, say, strings
 from tritonclient.utils import InferenceServerException
 
 from bionemo_ext.errors import InputError
@@ -207,10 +205,10 @@ def test_a_folder_that_the_server_cannot_write_to(exported, tmp_path):
     repository = shutil.copytree(exported.repository, tmp_path / "repository")
     for path in [repository, *repository.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    obeys = {"preexec_fn": obey_modes} if os.geteuid() == 0 else {}
-    touch = [sys.executable, "-c", f"open({str(repository / 'x')!r}, 'w')"]
-    assert subprocess.run(touch, capture_output=True, **obeys).returncode == 1
-    with Serving(repository, "--threads", 1, **obeys) as serving, connect(serving.url) as client:
+    touch = [*OBEYING, "-c", f"open({str(repository / 'x')!r}, 'w')"]
+    assert "PermissionError" in subprocess.run(touch, capture_output=True, text=True).stderr
+    serving = Serving(repository, "--threads", 1, python=OBEYING)
+    with serving, connect(serving.url) as client:
         reply = client.infer("esm2_embed", strings([b"MKTVRQG"]))
         assert np.isfinite(reply.as_numpy("mean")).all()
 

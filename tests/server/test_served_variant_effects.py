@@ -1,14 +1,18 @@
 """Variant effects asked of a server are those of the encoder in this process."""
 
+import csv
+import json
+
 import numpy as np
 import pytest
 
 from bionemo_ext.client import Client
 from bionemo_ext.client.masked_model import ServerLogits
+from bionemo_ext.contract.effects import Method
 from bionemo_ext.contract.variants import parse_variants
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.masked_model import EncoderLogits
-from bionemo_ext.tasks.variant_effects import Method, scan, score_variants
+from bionemo_ext.tasks.variant_effects import scan, score_variants
 
 pytestmark = pytest.mark.server
 
@@ -49,6 +53,27 @@ def test_windows(served, local, method):
     np.testing.assert_allclose(
         found, score_variants(local, LONG, wanted, method), rtol=0, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("method", [Method.MASKED, Method.PLL])
+def test_a_scan_by_the_command(command, server, local, tmp_path, method):
+    """With a deletion, which masked marginals leave out."""
+    texts = ["K2W", "T3A:R5G", "M1L"]
+    rows = ["mutant,sequence,target", *(f"{text},,{i}" for i, text in enumerate(texts))]
+    (tmp_path / "x.csv").write_text("\n".join([*rows, f",{WILD[:5]}{WILD[6:]},9\n"]))
+    (tmp_path / "wild.fasta").write_text(f">wild\n{WILD}\n")
+    done = command(
+        "score", tmp_path / "x.csv", "--url", server.url, "--wildtype", tmp_path / "wild.fasta",
+        "--method", method.value, "--dms", "--json", "--out", tmp_path / "out.csv",
+    )  # fmt: skip
+    assert done.returncode == 0
+    left_out = {"insertions or deletions": 1} if method is Method.MASKED else {}
+    assert json.loads(done.stdout)["reasons"] == left_out
+    wanted = [*parse_variants(",".join(texts), WILD, "x"), WILD[:5] + WILD[6:]]
+    expected = score_variants(local, WILD, wanted[: 3 if left_out else 4], method)
+    with (tmp_path / "out.csv").open() as file:
+        found = [float(row["score"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
 def test_scans(served, local):

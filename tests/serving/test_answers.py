@@ -1,6 +1,8 @@
 """Many requests share passes of the encoder, and none of them notices."""
 
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -153,6 +155,20 @@ def test_a_request_that_is_cancelled_midway_stops_its_later_passes(answerer, pas
     assert len(passes) == 2
 
 
+def test_masked_logits_alone_are_those_beside_others(answerer):
+    """Alone they take a pass of their own, which asks the last layer at masks only."""
+    masked = [b"MK<mask>VRQ", b"<mask>MK<mask>", b"MKTV"]
+    alone = Ask(masked, frozenset({"masked_logits"}))
+    beside = Ask(masked, frozenset({"masked_logits", "logits"}))
+    (expected,) = answerer.answer([beside])
+    before = answerer.counts["passes"]
+    found, embedded = answerer.answer([alone, Ask([b"MKTVRQ"], frozenset({"mean"}))])
+    assert answerer.counts["passes"] == before + 2
+    assert found["masked_logits"].shape == (3, 2, 33)
+    np.testing.assert_allclose(found["masked_logits"], expected["masked_logits"], rtol=0, atol=1e-5)
+    assert embedded["mean"].shape == (1, 64)
+
+
 def test_masks_are_for_logits_alone(answerer):
     ask = Ask([b"MK<mask>VRQ", b"AAA"], frozenset({"logits", "masked_logits"}))
     (answer,) = answerer.answer([ask])
@@ -192,3 +208,18 @@ def test_bfloat16_answers_in_fp32_and_near(tiny_hf_folder, answerer):
     for name, array in rounded.items():
         assert array.dtype == exact[name].dtype
         np.testing.assert_allclose(array, exact[name], rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("sequence", [b"MKT", b"MK1", b"M" * 41], ids=["good", "bad", "long"])
+def test_a_request_ends_with_its_answer(answerer, sequence):
+    """What is left of it holds shared memory of Triton's, of which there is little."""
+    ask = Ask([sequence], frozenset({"mean"}))
+    ended = weakref.ref(ask)
+    gc.disable()
+    try:
+        answers = answerer.answer([ask])
+        del ask
+        assert ended() is None
+    finally:
+        gc.enable()
+    assert len(answers) == 1

@@ -42,8 +42,10 @@ def make_repository(folder: Path, code: str) -> Path:
     return folder
 
 
-def regions() -> set[str]:
-    return {path.name for path in SHM.glob("triton_python_backend_shm_region_*")}
+def regions(prefix: str) -> set[str]:
+    """Shared memory of one server; other tests have servers of their own at the same time."""
+    assert prefix.startswith("triton_python_backend_shm_region_")
+    return {path.name for path in SHM.glob(f"{prefix}*")}
 
 
 def read_only(folder: Path) -> None:
@@ -68,18 +70,17 @@ def test_it_serves_a_read_only_repository_and_leaves_nothing(tmp_path, monkeypat
     read_only(repository)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    before = regions()
     with LocalServer(repository) as server:
         assert server.endpoints == ["echo"]
         assert len(set(server.ports.values())) == 3
         with Client(server.url) as client:
             assert client.ready()
             assert list(client.models()) == ["echo"]
-        assert regions() > before
+        assert regions(server._shm_prefix)
         pid = server.pid
         assert pid is not None
     assert gone(pid, 0.1)
-    assert regions() <= before
+    assert not regions(server._shm_prefix)
     assert not list((tmp_path / "temporary").iterdir())
     assert server.pid is None
 
@@ -110,15 +111,15 @@ def test_a_python_without_its_library_is_named(tmp_path, monkeypatch):
 
 
 def test_a_server_that_was_killed_is_noticed(tmp_path):
-    before = regions()
     with LocalServer(make_repository(tmp_path, ECHO)) as server:
         server.check()
+        assert regions(server._shm_prefix)
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
         time.sleep(0.5)
         with pytest.raises(RunError, match="the server ended with exit code -9"):
             server.check()
-    assert regions() <= before
+    assert not regions(server._shm_prefix)
 
 
 def test_the_server_does_not_outlive_its_program(tmp_path):
@@ -126,9 +127,9 @@ def test_the_server_does_not_outlive_its_program(tmp_path):
     (tmp_path / "temporary").mkdir()
     program = (
         "import sys; from bionemo_ext.serving import LocalServer; "
-        "server = LocalServer(sys.argv[1]).start(); print(server.pid, flush=True); input()"
+        "server = LocalServer(sys.argv[1]).start(); "
+        "print(server.pid, server._shm_prefix, flush=True); input()"
     )
-    before = regions()
     parent = subprocess.Popen(
         [sys.executable, "-c", program, str(repository)],
         stdin=subprocess.PIPE,
@@ -140,11 +141,12 @@ def test_the_server_does_not_outlive_its_program(tmp_path):
             "TMPDIR": str(tmp_path / "temporary"),
         },  # killed, it cannot remove its folder
     )
-    pid = int(parent.stdout.readline())
+    pid, prefix = parent.stdout.readline().split()
+    assert regions(prefix)
     parent.kill()
     parent.communicate()
-    assert gone(pid)
-    assert regions() <= before
+    assert gone(int(pid))
+    assert not regions(prefix)
 
 
 def test_a_busy_port_is_one_sentence(tmp_path):

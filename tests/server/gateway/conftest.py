@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from gateway_process import TOKEN, running
+from kept_servers import kept
 from page_browser import FLAGS, chromium
 
 from bionemo_ext.contract import Kind, Level
@@ -75,7 +76,7 @@ def shaped(random_esm2, tmp_path_factory):
         )  # fmt: skip
         save_task(place / name, spec, Head(spec).eval())
     export(place / "model", place / "out", [place / name for name, *_ in TASKS])
-    with LocalServer(place / "out" / "triton", threads=2) as server:
+    with kept(LocalServer(place / "out" / "triton", threads=2)) as server:
         yield server
 
 

@@ -2,6 +2,8 @@
 
 import io
 import re
+import socket
+import time
 from pathlib import Path
 
 import h5py
@@ -136,6 +138,34 @@ def test_a_request_that_is_too_large(gateway, data):
     response = gateway.post(EMBED, data=data, headers=headers)
     assert response.status_code == 413
     assert response.json()["message"] == "a request has at most 1,048,576 bytes"
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "status"), [(EMBED, 2**21, b"413"), ("/nothing", 2**19, b"404")]
+)
+def test_a_caller_who_still_sends_gets_the_answer(gateway, path, length, status):
+    """Closing over bytes that nobody read resets the connection, and the answer is lost."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as caller:
+        caller.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
+        first = caller.recv(65536)  # told before anything was sent
+        for part in chunks(length):
+            caller.sendall(part)
+            time.sleep(0.01)
+        answer = first + b"".join(iter(lambda: caller.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b'"message"' in answer
+
+
+def test_a_body_that_is_held_back_is_refused_at_once(gateway):
+    """As curl does with a large one (Expect: 100-continue)."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    head = f"POST {EMBED} HTTP/1.1\r\nHost: {host}\r\nExpect: 100-continue\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as caller:
+        caller.sendall(f"{head}Content-Length: {2**21}\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: caller.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
 
 
 def test_health_and_what_there_is(gateway):
