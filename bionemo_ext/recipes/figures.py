@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from bionemo_ext.models.costs import peak_flops, training_flops
 from bionemo_ext.recipes.module import mean_loss
-from bionemo_ext.recipes.runs import METRICS_FILE, PARTIAL, read_metrics
+from bionemo_ext.recipes.runs import METRICS_FILE, read_metrics
+from bionemo_ext.whole import whole
 
 # Steps that the shown rate is taken over.
 _WINDOW = 20
@@ -92,9 +93,8 @@ class Figures(pl.Callback):
         self.seconds_before = max((r["seconds"] for r in kept), default=0.0)
         self.tokens = max((r.get("tokens", 0) for r in kept), default=0)
         path = self.run / METRICS_FILE
-        partial = path.with_name(path.name + PARTIAL)
-        partial.write_text("".join(json.dumps(r) + "\n" for r in kept))
-        partial.replace(path)
+        with whole(path) as new:
+            new.write_text("".join(json.dumps(r) + "\n" for r in kept))
         self.file = path.open("a", buffering=1)
         self.progress = _bar()
         self.task = self.progress.add_task(

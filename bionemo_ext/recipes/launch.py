@@ -12,11 +12,18 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from bionemo_ext.errors import InputError, RunError
-from bionemo_ext.recipes.ranks import LAUNCHER
+from bionemo_ext.recipes.ranks import LAUNCHER, prepare_environment
 
 
-def run_ranks(arguments: Sequence[str], ranks: int) -> None:
+def run_ranks(arguments: Sequence[str], ranks: int, tensor: int) -> None:
     """Run ``python -m bionemo_ext <arguments>`` once a rank and wait for all.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The command.
+    ranks, tensor : int
+        How many, and between how many of them each tensor of the model is divided.
 
     Raises
     ------
@@ -37,6 +44,7 @@ def run_ranks(arguments: Sequence[str], ranks: int) -> None:
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
     os.environ[LAUNCHER] = str(os.getpid())
+    prepare_environment(tensor)
     signal.signal(signal.SIGTERM, _tell_ranks)
     # The elastic agent logs each rank that fails; what went wrong the rank has told itself.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)

@@ -1,8 +1,11 @@
 """What a pretraining run is refused for before anything is started or written."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
+from bionemo_ext.data.folder import is_store
 from bionemo_ext.data.opening import check_data
+from bionemo_ext.data.store import fasta_files
 from bionemo_ext.errors import ConfigError
 from bionemo_ext.recipes.settings import (
     Arithmetic,
@@ -43,12 +46,37 @@ def check(settings: PretrainSettings, *, launched: bool = False) -> None:
     betas = settings.optimizer.betas
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ConfigError(f"optimizer.betas is {betas}, but two numbers from 0 to 1 are needed")
+    check_sources(settings)
+
+
+def check_sources(settings: PretrainSettings, base: Path = Path()) -> None:
+    """Refuse a run whose data, or whose weights to begin from, are not there.
+
+    Parameters
+    ----------
+    settings : PretrainSettings
+        The run.
+    base : Path
+        Where relative paths begin.
+
+    Raises
+    ------
+    CheckpointError
+        If ``init`` is no model.
+    DataError
+        If there is no such training or validation data, or a store of another alphabet.
+    """
     for source in filter(None, (settings.data.train, settings.data.validation)):
-        check_data(data_path(source), settings.model.architecture().alphabet)
+        whole = base / source
+        path = whole if whole.exists() else data_path(source)
+        check_data(path, settings.model.architecture().alphabet)
+        if not is_store(path):
+            fasta_files(path)
     if settings.init:
         from bionemo_ext.recipes.conversion import recognise  # it imports Megatron
 
-        recognise(settings.init)
+        whole = base / settings.init
+        recognise(whole if whole.exists() else settings.init)
 
 
 def _check_model(model: ModelSettings) -> None:

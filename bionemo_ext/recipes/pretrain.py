@@ -13,10 +13,16 @@ from bionemo_ext.errors import CheckpointError, ConfigError
 from bionemo_ext.recipes.config import compose
 from bionemo_ext.recipes.preflight import check
 from bionemo_ext.recipes.quiet import quieten
-from bionemo_ext.recipes.ranks import end_with_launcher, in_rank, launched_by_us
+from bionemo_ext.recipes.ranks import (
+    end_with_launcher,
+    in_rank,
+    launched_by_us,
+    prepare_environment,
+)
 from bionemo_ext.recipes.runs import RUN_FILE, newest_checkpoint, newest_step
 from bionemo_ext.recipes.settings import PretrainSettings
 from bionemo_ext.resources import data_path
+from bionemo_ext.whole import whole
 
 # What a run may not change halfway: going on would not be the same run.
 _FIXED = (
@@ -53,6 +59,7 @@ def run(overrides: Sequence[str]) -> Path:
     settings = compose("pretrain", overrides, PretrainSettings)
     out = Path(settings.out)
     if in_rank():
+        prepare_environment(settings.parallel.tensor)
         _be_rank(settings, out)
         return out
     check(settings)
@@ -67,7 +74,8 @@ def run(overrides: Sequence[str]) -> Path:
     else:
         from bionemo_ext.recipes.launch import run_ranks
 
-        run_ranks(["pretrain", *overrides], settings.parallel.devices)
+        parallel = settings.parallel
+        run_ranks(["pretrain", *overrides], parallel.devices, parallel.tensor)
     return out
 
 
@@ -132,9 +140,8 @@ def _prepare(settings: PretrainSettings, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"the folder {out} cannot be made: {error.strerror}") from None
-    partial = out / f".{RUN_FILE}.partial"
-    OmegaConf.save(plain, partial)
-    partial.replace(known)
+    with whole(known) as new:
+        OmegaConf.save(plain, new)
 
 
 def _train(settings: PretrainSettings) -> None:

@@ -1,13 +1,28 @@
 """What a process knows of being a rank, without importing PyTorch."""
 
-import ctypes
 import os
 import signal
-import sys
+
+from bionemo_ext.parent import end_with_parent
 
 # Set by our launcher to its process id.
 LAUNCHER = "BIONEMO_EXT_LAUNCHER"
-_PR_SET_PDEATHSIG = 1
+
+
+def environment(tensor: int) -> dict[str, str]:
+    """Variables of ranks that divide a model's tensors between so many."""
+    # By it Megatron has the collectives of the backward pass start before the product that they
+    # overlap with (megatron/core/tensor_parallel/layers.py).
+    return {"CUDA_DEVICE_MAX_CONNECTIONS": "1"} if tensor > 1 else {}
+
+
+def prepare_environment(tensor: int) -> None:
+    """Set :func:`environment` here and in ranks to come; what is set already stays.
+
+    CUDA reads it once, so this comes first.
+    """
+    for name, value in environment(tensor).items():
+        os.environ.setdefault(name, value)
 
 
 def in_rank() -> bool:
@@ -25,12 +40,6 @@ def end_with_launcher() -> None:
     end_with_parent()
     if os.getppid() != int(os.environ[LAUNCHER]):  # it died before the kernel was asked
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def serve_until_parent_ends() -> None:

@@ -1,128 +1,31 @@
-"""Launch a pretraining run on a cluster through NeMo-Run, or show what would be submitted."""
+"""Submit a checked launch through NeMo-Run, or show what would be submitted."""
 
 import os
+import platform
 import re
 import shlex
 import signal
+import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
-from omegaconf import OmegaConf
 
-from bionemo_ext.errors import ConfigError, RunError
+from bionemo_ext.errors import RunError
 from bionemo_ext.recipes import cluster as places
-from bionemo_ext.recipes import preflight
-from bionemo_ext.recipes.config import compose
-from bionemo_ext.recipes.settings import PretrainSettings
-from bionemo_ext.resources import resource
+from bionemo_ext.recipes import executors, preflight
+from bionemo_ext.recipes.launching import Launch, is_published
+from bionemo_ext.recipes.trainjob import create, trainjob
 
 if TYPE_CHECKING:
     from nemo_run.run.experiment import Experiment
 
 # Keys whose values are paths.
 _PATHS = ("out", "data.train", "data.validation", "init")
-# What NeMo-Run's batch script writes without quotes.
-_PLAIN_PATH = re.compile(r"[\w./+=@:,~-]+")
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A checked launch.
-
-    Parameters
-    ----------
-    cluster : LocalSettings, SlurmSettings or KubeflowSettings
-        Where.
-    run : PretrainSettings
-        What.
-    words : tuple of str
-        The words that ``bionemo-ext pretrain`` is given.
-    """
-
-    cluster: Any
-    run: PretrainSettings
-    words: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """Of the job: that of the run's folder, as every cluster takes it."""
-        return re.sub(r"[^a-z0-9]+", "-", Path(self.run.out).name.lower()).strip("-") or "run"
-
-    @property
-    def home(self) -> Path:
-        """Where NeMo-Run keeps its scripts and logs: beside the run's folder."""
-        out = Path(self.run.out).absolute()
-        return out.with_name(f"{out.name}.launch")
-
-
-def read(words: Sequence[str]) -> Launch:
-    """Compose and check a launch.
-
-    Parameters
-    ----------
-    words : sequence of str
-        ``cluster=`` and ``cluster.key=value``, and those of ``pretrain``.
-
-    Raises
-    ------
-    ConfigError
-        As :func:`bionemo_ext.recipes.config.compose`, and for what does not go together.
-    """
-    own = [word for word in words if re.match(r"cluster[.=]", word)]
-    run_words = [word for word in words if word not in own]
-    cluster = compose("launch", own, _schema(own)).cluster
-    run = compose("pretrain", run_words, PretrainSettings)
-    preflight.check_ranks(run, launched=True)
-    if cluster.executor is places.Kind.LOCAL:
-        _check_local(run)
-    if cluster.executor is places.Kind.KUBEFLOW:
-        _check_volumes(cluster, run)
-    launch = Launch(cluster, run, tuple(run_words))
-    if cluster.executor is places.Kind.SLURM and not _PLAIN_PATH.fullmatch(str(launch.home)):
-        raise ConfigError(
-            f"out is {run.out}, but for Slurm a path of letters, digits and ./_- is needed"
-        )
-    return launch
-
-
-def _schema(words: Sequence[str]) -> type:
-    """Find the schema of the executor that the chosen file names; an unknown file fails later."""
-    chosen = [word.partition("=")[2] for word in words if word.startswith("cluster=")]
-    path = resource("conf") / "cluster" / f"{chosen[-1] if chosen else 'local'}.yaml"
-    if not path.is_file():
-        return places.LocalLaunch
-    kind = OmegaConf.load(path).get("executor")
-    if kind not in places.LAUNCHES:
-        known = ", ".join(kind.value for kind in places.Kind)
-        raise ConfigError(f"{path.name}: executor is {kind!r}, but one of {known} is needed")
-    return places.LAUNCHES[kind]
-
-
-def _check_local(run: PretrainSettings) -> None:
-    if run.parallel.nodes > 1:
-        raise ConfigError(
-            f"parallel.nodes is {run.parallel.nodes}, but cluster=local is one node; choose "
-            "cluster=slurm or cluster=kubeflow, or parallel.nodes=1"
-        )
-    preflight.check(run, launched=True)
-
-
-def _check_volumes(cluster: places.KubeflowSettings, run: PretrainSettings) -> None:
-    paths = {"out": run.out, "data.train": run.data.train, "data.validation": run.data.validation}
-    for key, path in paths.items():
-        parents = [str(parent) for parent in PurePosixPath(path or "").parents]
-        if path and not any(volume.rstrip("/") in parents for volume in cluster.volumes):
-            raise ConfigError(
-                f"{key} is {path}, but a path below a volume is needed, as "
-                "cluster.volumes='{/data: name-of-a-claim}'"
-            )
 
 
 def dry_run(launch: Launch) -> str:
@@ -134,16 +37,14 @@ def dry_run(launch: Launch) -> str:
     with tempfile.TemporaryDirectory() as folder:
         _prepare_nemo_run(Path(folder))
         if kind is places.Kind.KUBEFLOW:
-            executor = places.kubeflow_executor(launch.cluster, launch.run.parallel, offline=True)
-            body = executor.get_job_body(launch.name, _kubeflow_command(launch))
-            return yaml.safe_dump(body, sort_keys=False)
+            return yaml.safe_dump(_trainjob(launch), sort_keys=False)
         experiment = _experiment(launch, Path(folder), identity="dry-run")
         with experiment:
             experiment.dryrun(log=False, delete_exp_dir=False)
         if kind is places.Kind.LOCAL:
             return shlex.join(_local_command(experiment)) + "\n"
         script = next(Path(folder).rglob("*_sbatch.sh")).read_text()
-        return script.replace(folder, str(launch.home))
+        return _for_hands(script).replace(folder, str(launch.home)) + "\n"
 
 
 def submit(launch: Launch) -> str:
@@ -156,13 +57,21 @@ def submit(launch: Launch) -> str:
 
     Raises
     ------
+    DataError, CheckpointError
+        If the data of a job in this environment, or what it begins from, are not there.
     RunError
         If the cluster does not take it, or the run on this machine fails.
     """
+    slurm = launch.cluster.executor is places.Kind.SLURM
+    if slurm and not launch.cluster.image:
+        # The job has this environment, and the nodes' files are a login node's.
+        preflight.check_sources(launch.run, Path(launch.cluster.base))
     _prepare_nemo_run(launch.home)
     if launch.cluster.executor is places.Kind.KUBEFLOW:
         return _submit_kubeflow(launch)
-    experiment = _experiment(launch, launch.home, identity=f"{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    # Several nodes may be started in one second and share the folder.
+    identity = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{platform.node()}-{os.getpid()}"
+    experiment = _experiment(launch, launch.home, identity=identity)
     local = launch.cluster.executor is places.Kind.LOCAL
     if local:
         signal.signal(signal.SIGTERM, _tell_ranks)
@@ -189,13 +98,30 @@ def _tell_ranks(number: int, frame: FrameType | None) -> None:
             rank.terminate()
 
 
+def _for_hands(script: str) -> str:
+    """Say in the script what `launch` would have made before submitting it: the folder of its logs.
+
+    Slurm fails a job whose log it cannot write, and says nothing.
+    """
+    folder = re.search(r"^#SBATCH --output=(.*)/", script, re.MULTILINE)[1]
+    told = "# Run with: "
+    return script.replace(told, f"{told}mkdir -p {folder}/code && ", 1)
+
+
 def _submit_kubeflow(launch: Launch) -> str:
-    executor = places.kubeflow_executor(launch.cluster, launch.run.parallel, offline=False)
     try:
-        name, _ = executor.launch(launch.name, _kubeflow_command(launch))
+        create(_trainjob(launch))
+    except RunError:
+        raise
     except Exception as error:
         raise RunError(f"the cluster did not take the TrainJob: {_reason(error)}") from None
-    return f"submitted as TrainJob {name} in namespace {launch.cluster.namespace}"
+    return f"submitted as TrainJob {launch.name} in namespace {launch.cluster.namespace}"
+
+
+def _trainjob(launch: Launch) -> dict[str, Any]:
+    """The manifest; torchrun reads its place from the PET_ variables that Trainer sets."""
+    command = ["torchrun", "-m", "bionemo_ext", *_arguments(launch)]
+    return trainjob(launch.name, command, launch.cluster, launch.run)
 
 
 def _prepare_nemo_run(home: Path) -> None:
@@ -211,8 +137,8 @@ def _experiment(launch: Launch, home: Path, *, identity: str) -> "Experiment":
     from nemo_run.run.experiment import Experiment
 
     executor_of = {
-        places.Kind.LOCAL: places.local_executor,
-        places.Kind.SLURM: places.slurm_executor,
+        places.Kind.LOCAL: executors.local_executor,
+        places.Kind.SLURM: executors.slurm_executor,
     }[launch.cluster.executor]
     experiment = Experiment(
         launch.name,
@@ -235,18 +161,18 @@ def _arguments(launch: Launch) -> list[str]:
         return ["pretrain", *launch.words]
     base = Path(launch.cluster.base)
     given = (word.partition("=")[::2] for word in launch.words)
-    whole = [f"{key}={base / value}" for key, value in given if key in _PATHS and value]
+    paths = ((key, value) for key, value in given if key in _PATHS and not is_published(value))
+    whole = [f"{key}={base / value}" for key, value in paths if value]
     return ["pretrain", *launch.words, *(word for word in whole if word not in launch.words)]
 
 
-def _kubeflow_command(launch: Launch) -> list[str]:
-    """Command of every pod; torchrun reads its place from the PET_ variables that Trainer sets."""
-    return ["torchrun", "-m", "bionemo_ext", *_arguments(launch)]
-
-
 def _local_command(experiment: "Experiment") -> list[str]:
-    role = experiment.jobs[0]._executable.roles[0]
-    return [role.entrypoint, *role.args]
+    """The command that NeMo-Run starts here, with its variables and the place of torchrun."""
+    job = experiment.jobs[0]
+    role, env = job._executable.roles[0], job.executor.env_vars
+    words = [f"{name}={value}" for name, value in env.items() if name != "PATH"]
+    torchrun = Path(sys.executable).with_name(role.entrypoint)
+    return ["env", *words, str(torchrun), *role.args]
 
 
 def _reason(error: Any) -> str:

@@ -29,3 +29,23 @@ one_rank = _run(ONE)
 tensor_parallel = _run(TENSOR)
 pipeline_parallel = _run(PIPELINE)
 data_parallel = _run(TWO)
+
+
+@pytest.fixture
+def shown(command, tmp_path, monkeypatch):
+    """Output of a dry run of launch in an empty folder, which must stay empty, as must the home."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+
+    def run(*words):
+        done = command("launch", *words, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        assert list(here.iterdir()) == []
+        assert list(home.rglob("*nemo*")) == []
+        return done.stdout
+
+    return run

@@ -3,36 +3,22 @@
 import os
 import shlex
 import shutil
+import socket
 import subprocess
+import sys
 
 import pytest
 import yaml
+from running import losses
+
+from bionemo_ext.resources import data_path
 
 RUN = ("recipe=esm2_3b", "data=fasta")
 SLURM = ("cluster=slurm", "cluster.account=proteins", *RUN)
 KUBEFLOW = ("cluster=kubeflow", "cluster.image=registry/image:1", *RUN)
 VOLUME = "cluster.volumes={/data: claim}"
 PATHS = ("data.train=/data/uniref", "out=/data/runs/a")
-
-
-@pytest.fixture
-def shown(command, tmp_path, monkeypatch):
-    """Output of a dry run in an empty folder, which must stay empty, as must the home."""
-    home, here = tmp_path / "home", tmp_path / "here"
-    home.mkdir()
-    here.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.chdir(here)
-
-    def run(*words):
-        done = command("launch", *words, "--dry-run")
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-        assert list(here.iterdir()) == []
-        assert list(home.rglob("*nemo*")) == []
-        return done.stdout
-
-    return run
+DATA = f"data.train={data_path('uniprot.fasta.gz')}"
 
 
 def test_a_slurm_script(shown, tmp_path):
@@ -134,7 +120,7 @@ def test_slurm_takes_the_script(command, tmp_path, monkeypatch):
     program(tmp_path / "sbatch", f'cp "${{@: -1}}" {tmp_path}/taken; echo 4711')
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    done = command("launch", *SLURM, f"data.train={tmp_path}", f"out={tmp_path}/runs/a")
+    done = command("launch", *SLURM, DATA, f"out={tmp_path}/runs/a")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("submitted as Slurm job 4711;")
     assert "-m bionemo_ext pretrain recipe=esm2_3b" in (tmp_path / "taken").read_text()
@@ -145,9 +131,33 @@ def test_slurm_takes_the_script(command, tmp_path, monkeypatch):
 def test_slurm_does_not_take_it(refusal, tmp_path, monkeypatch):
     program(tmp_path / "sbatch", "echo 'sbatch: error: invalid account' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    code, sentence = refusal("launch", *SLURM, f"data.train={tmp_path}", f"out={tmp_path}/a")
+    code, sentence = refusal("launch", *SLURM, DATA, f"out={tmp_path}/a")
     assert code == 1
     assert "invalid account" in sentence
+
+
+@pytest.mark.parametrize(("there", "said"), [(False, "no data file"), (True, "has no FASTA file")])
+def test_nothing_is_submitted_without_data(refusal, tmp_path, there, said):
+    data = tmp_path / "uniref"
+    if there:
+        data.mkdir()
+    code, sentence = refusal("launch", *SLURM, f"data.train={data}", f"out={tmp_path}/a")
+    assert (code, said in sentence, str(data) in sentence) == (2, True, True), sentence
+    assert not (tmp_path / "a.launch").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "name"),
+    [
+        ("/data/runs/3b", "run-3b"),  # a service's name begins with a letter
+        ("/data/runs/ESM-2_650M.v1", "esm-2-650m-v1"),
+        ("/data/runs/" + "a" * 39 + "-" + "b" * 40, "a" * 39),
+    ],
+)
+def test_the_job_has_a_name_that_a_cluster_takes(out, name):
+    from bionemo_ext.recipes.launching import read
+
+    assert read([*KUBEFLOW, VOLUME, "data.train=/data/uniref", f"out={out}"]).name == name
 
 
 def test_a_trainjob(shown):
@@ -174,16 +184,9 @@ def test_a_trainjob_for_the_trainer_before(shown):
     spec = yaml.safe_load(shown(*words))["spec"]
     [override] = spec["podTemplateOverrides"]
     assert override["targetJobs"] == [{"name": "node"}]
+    assert set(override["spec"]) == {"volumes", "containers"}  # 2.1 knows no grace period here
     assert {v["name"] for v in override["spec"]["volumes"]} == {"shm", "claim"}
     assert "runtimePatches" not in spec
-
-
-@pytest.mark.parametrize("pod_fields", ["runtimePatches"])
-def test_a_trainjob_is_one_by_kubeflow_s_own_types(shown, pod_fields):
-    models = pytest.importorskip("kubeflow_trainer_api.models", reason="not part of the lock")
-    body = yaml.safe_load(shown(*KUBEFLOW, *PATHS, VOLUME, f"cluster.pod_fields={pod_fields}"))
-    read = models.TrainerV1alpha1TrainJob.from_dict(body)
-    assert yaml.safe_load(read.to_json()) == body
 
 
 @pytest.mark.parametrize(
@@ -201,7 +204,12 @@ def test_a_trainjob_is_one_by_kubeflow_s_own_types(shown, pod_fields):
         ((*SLURM, *PATHS, "micro_batch=7"), "is not a multiple of micro_batch"),
         ((*KUBEFLOW, *PATHS), "out is /data/runs/a, but a path below a volume is needed"),
         ((*KUBEFLOW, VOLUME, "out=/data/a", "data.train=/databases/u"), "data.train is /databases"),
+        ((*KUBEFLOW, VOLUME, *PATHS, "init=runs/8m"), "init is runs/8m, but a path below a volume"),
         ((*RUN, *PATHS), "parallel.nodes is 8, but cluster=local is one node"),
+        ((*RUN, *PATHS, "cluster.rendezvous=node1"), "HOST:PORT is needed, as node1:29500"),
+        ((*RUN, *PATHS, "model=esm2_7b"), "there is no model 'esm2_7b'; choose one of"),
+        ((*RUN, *PATHS, "parallel.tensor=3"), "does not divide the number of devices, 64"),
+        (("cluster=kubeflow", VOLUME, *RUN, *PATHS), "cluster.image must be given"),
         (("recipe=demo", "data.train=nowhere.fasta", "out=a"), "no data file or folder nowhere"),
     ],
 )
@@ -210,13 +218,35 @@ def test_a_mistake_is_one_sentence(refusal, words, said):
     assert (code, said in sentence) == (2, True), sentence
 
 
+SHORT = ("recipe=demo", "model.layers=1", "steps=6", "validate_every=6", "checkpoint_every=6",
+         "log_every=1")  # fmt: skip
+
+
 def test_here_it_trains(command, tmp_path, monkeypatch):
+    """Two processes that share every layer."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     out = tmp_path / "a"
-    words = ["recipe=demo", "model.layers=1", "steps=3", "validate_every=3", "checkpoint_every=3"]
-    done = command("launch", *words, f"out={out}")
+    done = command("launch", *SHORT, f"out={out}")
     assert done.returncode == 0, done.stderr
     assert (out / "huggingface" / "model.safetensors").is_file()
-    assert "step 3/3" in done.stdout + done.stderr
+    assert "step 6/6" in done.stdout + done.stderr
+    found = losses(out)
+    assert (len(found), found[-1] < found[0] - 0.1) == (6, True), found
     assert list((tmp_path / "home").rglob("*nemo*")) == []
     assert {p.name for p in tmp_path.iterdir()} - {"home"} == {"a", "a.launch"}
+
+
+@pytest.mark.slow
+def test_two_nodes_without_a_scheduler_train_as_one(tmp_path):
+    """The same command on both; each has one of the two processes that share every layer."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    place = (f"cluster.rendezvous=127.0.0.1:{port}", "cluster.env.PET_LOCAL_ADDR=127.0.0.1")
+    nodes = ("parallel.nodes=2", "parallel.devices=1", f"out={tmp_path / 'a'}")
+    words = [sys.executable, "-m", "bionemo_ext", "launch", *SHORT, *place, *nodes]
+    processes = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=200)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sum("step 6/6" in text for text in told) == 1
+    assert len(losses(tmp_path / "a")) == 6
+    assert len(list((tmp_path / "a.launch" / "experiments" / "a").iterdir())) == 2

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from bionemo_ext.contract import Kind, Level, TaskInfo
-from bionemo_ext.errors import RunError
+from bionemo_ext.errors import InputError
 from bionemo_ext.recipes.finetune.plots import result_figure, save_figure, training_figure
 from bionemo_ext.tasks.metrics import score
 
@@ -75,5 +75,5 @@ def test_files_are_whole_and_repeat(tmp_path):
         one, two = ((tmp_path / name / f"loss{suffix}").read_bytes() for name in ("one", "two"))
         assert one == two
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["loss.png", "loss.svg"]
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be written"):
         save_figure(training_figure(rows, "fitness"), tmp_path / "none" / "loss.png")

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bionemo_ext.contract import Kind, Level, TaskInfo
-from bionemo_ext.errors import RunError
+from bionemo_ext.errors import InputError
 from bionemo_ext.recipes.finetune import predictions
 from bionemo_ext.recipes.finetune.predictions import Predicted, write_predictions
 
@@ -98,5 +98,5 @@ def test_a_file_that_is_not_whole_is_not_there(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_predictions(tmp_path / "p", task, proteins())
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be written"):
         write_predictions(tmp_path / "none" / "p", task, [])

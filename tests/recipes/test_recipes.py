@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from bionemo_ext.data.store import Crop
-from bionemo_ext.recipes import submit
+from bionemo_ext.recipes import launching
 from bionemo_ext.recipes.config import compose
 from bionemo_ext.recipes.plan import composed, plan
 from bionemo_ext.recipes.settings import Arithmetic, PretrainSettings, Schedule
@@ -39,7 +39,7 @@ def test_the_first_line_launches_it(name):
         assert settings.parallel.nodes == 1  # more are not started by pretrain
     else:
         assert command == "launch"
-        settings = submit.read(words).run
+        settings = launching.read(words).run
     assert name == "demo" or settings.model.name == name
     assert settings.out == f"runs/{name}"
 

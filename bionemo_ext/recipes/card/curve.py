@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bionemo_ext.whole import whole
+
 CURVE_FILE = "validation.png"
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -21,7 +23,8 @@ def draw(curve: Sequence[Mapping[str, float]], path: Path) -> bool:
     axes.set_ylabel("validation perplexity")
     axes.grid(alpha=0.3)
     # Without a date in it the same curve is the same file.
-    figure.savefig(path, format="png", dpi=120, metadata={"Software": None})
+    with whole(path) as new:
+        figure.savefig(new, format="png", dpi=120, metadata={"Software": None})
     return True
 
 

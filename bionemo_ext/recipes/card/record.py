@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bionemo_ext.whole import whole
+
 RECORD_FILE = "record.json"
 
 _PACKAGES = ("bionemo-ext", "torch", "nemo_toolkit", "megatron-core", "transformer-engine")
@@ -32,9 +34,8 @@ def record_run(
         "versions": _versions(),
         "data": {name: dict(counts) for name, counts in (data or {}).items()},
     }
-    partial = run / f".{RECORD_FILE}.partial"
-    partial.write_text(json.dumps(record, indent=2) + "\n")
-    partial.replace(run / RECORD_FILE)
+    with whole(run / RECORD_FILE) as new:
+        new.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def read_record(run: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from bionemo_ext.recipes.card.licence import licence_facts
 from bionemo_ext.recipes.card.tasks import task_facts
 from bionemo_ext.recipes.card.text import card_text
 from bionemo_ext.recipes.runs import RUN_FILE
+from bionemo_ext.whole import whole
 
 CARD_FILE = "MODEL_CARD.md"
 FACTS_FILE = "card.json"
@@ -53,9 +54,11 @@ def write_card(
     if tasks := task_facts(folder, run):
         facts["tasks"] = tasks
     curve = facts.get("validation") or []
-    facts["plot"] = len(curve) > 1 and _draw(folder, curve)
+    facts["plot"] = len(curve) > 1 and draw(curve, folder / CURVE_FILE)
     write_facts(folder, facts)
-    return _write(folder / CARD_FILE, card_text(facts))
+    with whole(folder / CARD_FILE) as new:
+        new.write_text(card_text(facts))
+    return folder / CARD_FILE
 
 
 def card_folder(path: Path) -> Path:
@@ -104,18 +107,5 @@ def run_around(folder: Path) -> Path | None:
 
 def write_facts(folder: Path, facts: Facts) -> None:
     """Write ``card.json``."""
-    _write(folder / FACTS_FILE, json.dumps(facts, indent=2, sort_keys=True) + "\n")
-
-
-def _draw(folder: Path, curve: list[dict[str, float]]) -> bool:
-    partial = folder / f".{CURVE_FILE}.partial"
-    if not draw(curve, partial):
-        return False
-    partial.replace(folder / CURVE_FILE)
-    return True
-
-
-def _write(path: Path, text: str) -> Path:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    return partial.replace(path)
+    with whole(folder / FACTS_FILE) as new:
+        new.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")

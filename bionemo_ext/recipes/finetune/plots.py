@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from bionemo_ext.contract import Kind, Level, TaskInfo
-from bionemo_ext.errors import RunError
 from bionemo_ext.tasks.metrics import Scores, counted_labels, main_metric
+from bionemo_ext.whole import whole
 
 TEAL, ORANGE, GREY = "#159d95", "#e07b39", "#8a94a0"
 DASHED = (0, (4, 3))
@@ -213,25 +213,18 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     Raises
     ------
-    RunError
+    InputError, RunError
         If the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        # Without a date: the same figures give the same file.
-        with mpl.rc_context({"svg.hashsalt": path.name}):
-            figure.savefig(
-                partial,
-                dpi=150,
-                bbox_inches="tight",
-                format=path.suffix[1:].lower(),
-                metadata={"Date": None} if path.suffix.lower() == ".svg" else None,
-            )
-        partial.replace(path)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    # Without a date: the same figures give the same file.
+    with whole(path) as new, mpl.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(
+            new,
+            dpi=150,
+            bbox_inches="tight",
+            format=path.suffix[1:].lower(),
+            metadata={"Date": None} if path.suffix.lower() == ".svg" else None,
+        )
 
 
 @contextmanager

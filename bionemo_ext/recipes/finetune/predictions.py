@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bionemo_ext.contract import Kind, Level, TaskInfo
-from bionemo_ext.errors import RunError
 from bionemo_ext.tasks.metrics import THRESHOLD
+from bionemo_ext.whole import whole
 
 # Rows that are held before they are written as a row group.
 _GROUP_ROWS = 65_536
@@ -68,20 +68,13 @@ def write_predictions(
 
     Raises
     ------
-    RunError
+    InputError, RunError
         If the file cannot be written.
     """
     schema = _schema(task, metadata or {})
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-            for group in _groups(proteins, task.level):
-                writer.write_table(_table(group, task, schema))
-        partial.replace(path)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as new, pq.ParquetWriter(new, schema, compression="zstd") as writer:
+        for group in _groups(proteins, task.level):
+            writer.write_table(_table(group, task, schema))
 
 
 def _schema(task: TaskInfo, metadata: Mapping[str, str]) -> pa.Schema:

@@ -31,8 +31,14 @@ from bionemo_ext.recipes.finetune.preflight import check
 from bionemo_ext.recipes.finetune.prepare import Prepared, for_encoder, model_folder, prepare
 from bionemo_ext.recipes.finetune.settings import FinetuneSettings, Mode
 from bionemo_ext.recipes.finetune.show import show
-from bionemo_ext.recipes.ranks import end_with_launcher, in_rank, launched_by_us
+from bionemo_ext.recipes.ranks import (
+    end_with_launcher,
+    in_rank,
+    launched_by_us,
+    prepare_environment,
+)
 from bionemo_ext.tasks.metrics import Scores, main_metric
+from bionemo_ext.whole import whole
 
 RESULT = "result.json"
 
@@ -60,6 +66,7 @@ def run(overrides: Sequence[str], bar: Bar = silent) -> dict[str, Any]:
     settings = compose("finetune", overrides, FinetuneSettings)
     job = _job(settings, bar)
     if in_rank():
+        prepare_environment(settings.parallel.tensor)
         ours, first = launched_by_us(), os.environ["RANK"] == "0"
         if ours:
             end_with_launcher()
@@ -68,7 +75,8 @@ def run(overrides: Sequence[str], bar: Bar = silent) -> dict[str, Any]:
     if settings.parallel.devices > 1:
         from bionemo_ext.recipes.launch import run_ranks
 
-        run_ranks(["finetune", *overrides], settings.parallel.devices)
+        parallel = settings.parallel
+        run_ranks(["finetune", *overrides], parallel.devices, parallel.tensor)
     elif settings.mode is not Mode.FROZEN:
         _work_on_ranks(job)
     return _finish(job, bar)
@@ -144,9 +152,8 @@ def _finish(job: _Job, bar: Bar) -> dict[str, Any]:
     found = evaluate.scores(prepared, predicted, settings.seed)
     show(job.out, prepared, predicted, found)
     result = _result(job, found, bar)
-    partial = job.out / f".{RESULT}.partial"
-    partial.write_text(json.dumps(result, indent=2) + "\n")
-    partial.replace(job.out / RESULT)
+    with whole(job.out / RESULT) as new:
+        new.write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 

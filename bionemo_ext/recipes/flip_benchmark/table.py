@@ -12,6 +12,7 @@ from typing import Any
 
 from bionemo_ext.recipes.finetune.plots import METRIC_NAMES
 from bionemo_ext.tasks.published import SOURCE, published
+from bionemo_ext.whole import whole
 
 NOTES = (
     "Scores on the test part. ± is the standard deviation over seeds, spread the largest less the "
@@ -229,6 +230,5 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
+    with whole(path) as new:
+        new.write_text(text)

@@ -10,8 +10,9 @@ from typing import Any
 import lightning.pytorch as pl
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bionemo_ext.recipes.runs import METRICS_FILE, PARTIAL
+from bionemo_ext.recipes.runs import METRICS_FILE
 from bionemo_ext.recipes.saving import WholeCheckpoints
+from bionemo_ext.whole import whole
 
 Row = dict[str, float]
 
@@ -76,9 +77,8 @@ class EpochFigures(pl.Callback):
         )
         if not trainer.is_global_zero:
             return
-        partial = self.path.with_name(f".{self.path.name}{PARTIAL}")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        partial.replace(self.path)
+        with whole(self.path) as new:
+            new.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
         if self.progress.console.is_terminal:
             self.progress.start()
 

@@ -15,6 +15,7 @@ from bionemo_ext.recipes.finetune.settings import FinetuneSettings
 from bionemo_ext.recipes.runs import newest_checkpoint
 from bionemo_ext.tasks.examples import LabelledSet
 from bionemo_ext.tasks.targets import Targets
+from bionemo_ext.whole import whole
 
 TUNING_FILE = "tuning.yaml"
 
@@ -59,9 +60,8 @@ def claim(settings: FinetuneSettings, spec: TaskSpec, data: LabelledSet, targets
         out.mkdir(parents=True, exist_ok=True)
         (out / "task.json").unlink(missing_ok=True)  # a folder that has it is whole
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    partial = out / f".{TUNING_FILE}.partial"
-    OmegaConf.save(plain, partial)
-    partial.replace(out / TUNING_FILE)
+    with whole(out / TUNING_FILE) as new:
+        OmegaConf.save(plain, new)
 
 
 def _check_same(out: Path, before: Any, now: Any) -> None:
