@@ -30,6 +30,7 @@ COMBINATIONS = {
             *_STORE, "repository.objectStore.secret=store", "autoscaling.kind=keda",
             "repository.objectStore.env.RCLONE_S3_PROVIDER=AWS", "monitoring.monitor=service",
             "autoscaling.prometheusUrl=http://prometheus:9090", "autoscaling.queueMilliseconds=500",
+            "networkPolicy.objectStorePorts={443,9000}", "gateway.serverCa.secret=ca",
         ),
     ),
     "image volume by digest, largest model": (
@@ -38,6 +39,7 @@ COMBINATIONS = {
             "model=esm2_15b", "repository.source=image", "repository.path=v2",
             f"repository.image.reference=registry/models@{_DIGEST}", f"image.digest={_DIGEST}",
             "image.pullSecrets={registry}", "runtimeClassName=nvidia", "priorityClassName=high",
+            "rollingUpdate.maxSurge=0", "rollingUpdate.maxUnavailable=25%",
         ),
     ),
     "mutual TLS, keys, gateway": (

@@ -5,6 +5,7 @@ import yaml
 from rendering import CHART, COMBINATIONS, objects, template
 
 RES = "resources.requests.memory=4Gi,resources.limits.memory=4Gi,resources.limits.cpu=2"
+STORE = "repository.source=objectStore,repository.objectStore.remote=:s3:bucket/v1"
 MISTAKES = {
     # what values.schema.json tells: types, choices, limits, keys
     "replicas=two": "'/replicas': got string, want integer",
@@ -16,6 +17,9 @@ MISTAKES = {
     "serve.drainSeconds=-1": "'/serve/drainSeconds': minimum: got -1, want 0",
     "serve.open={everything}": "value must be one of 'model-control', 'shared-memory'",
     "resources.requests.cpu=2": "'/resources/requests': missing property 'memory'",
+    "rollingUpdate.maxSurge=one": "'/rollingUpdate/maxSurge': got string, want integer",
+    "networkPolicy.objectStorePorts={0}": "objectStorePorts/0': minimum: got 0, want 1",
+    "gateway.replicas=0": "'/gateway/replicas': minimum: got 0, want 1",
     # what the templates tell: formats
     "sharedMemory=2GB": "sharedMemory is '2GB', but an amount of bytes such as 20Gi is needed",
     "image.tag=latest": "image.tag is 'latest', which does not say what runs",
@@ -25,7 +29,15 @@ MISTAKES = {
     "repository.path=/v1": "repository.path is '/v1', but a relative path",
     "exposure.grpcHost=https://a.org": "but the name of a host, such as esm2.example.org,",
     f"{RES},resources.requests.cpu=four": "resources.requests.cpu is 'four', but cores such as 4",
+    "gateway.resources.limits.memory=1GB": "limits.memory is '1GB', but an amount of bytes",
+    "repository.image.reference=models": "is 'models', but an image with its version or digest",
+    # what is too small for the model
+    f"model=esm2_3b,{RES},resources.requests.cpu=2": "memory is 4Gi, but the weights of esm2_3b",
+    "model=esm2_15b,repository.newClaim.size=20Gi": "newClaim.size is 20Gi, but the weights of",
+    f"model=esm2_15b,{STORE},repository.objectStore.size=900Mi": "size is 900Mi, but the weights",
+    "sharedMemory=4Gi": "sharedMemory is 4Gi, but it counts towards the pod's memory, which is 4Gi",
     # and what does not go together
+    "rollingUpdate.maxSurge=0": "maxSurge and rollingUpdate.maxUnavailable are both 0",
     "repository.source=objectStore": "so repository.objectStore.remote must name the folder",
     "repository.source=image": "so repository.image.reference must name the image",
     "repository.claim.name=": "so repository.claim.name must name a PersistentVolumeClaim",

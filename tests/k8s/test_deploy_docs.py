@@ -3,13 +3,17 @@
 import itertools
 import re
 import shlex
+import shutil
+import subprocess
 
 import pytest
 import yaml
-from rendering import CHART, ROOT, command_in_comment, objects, one, run_helm
+from rendering import CHART, COMBINATIONS, ROOT, command_in_comment, objects, one, run_helm
+from test_chart_refuses import MISTAKES
 
 DOCS = (ROOT / "docs" / "deploy.md").read_text()
 GIB = 2**30
+CORE = {"v1", "apps/v1", "batch/v1", "policy/v1", "networking.k8s.io/v1"}
 
 
 def commands(program):
@@ -37,14 +41,21 @@ def test_every_release_is_one_that_the_chart_makes():
     assert install[2:4] == ["esm2", "k8s/chart"]
     base = options(install, ("-f", "--set"))
     upgrades = [words for words in commands("helm") if words[1] == "upgrade"]
-    assert len(upgrades) == 4
+    assert len(upgrades) == 5
     for more in ([], *(options(words, ("-f", "--set")) for words in upgrades)):
-        assert rendered([*base, *more])
+        claims = [o for o in rendered([*base, *more]) if o["kind"] == "PersistentVolumeClaim"]
+        # A claim that a release kept and let go of is one that Helm cannot roll back to.
+        assert [one["metadata"]["name"] for one in claims] == ["bionemo-ext-models"]
+        assert claims[0]["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
 def test_names_and_files_are_there():
     (install,) = [words for words in commands("helm") if words[1] == "install"]
-    found = rendered(options(install, ("-f", "--set")))
+    (with_prometheus,) = [words for words in commands("helm") if "-f" in words]
+    base, more = (options(words, ("-f", "--set")) for words in (install, with_prometheus))
+    # A cluster in which there is nothing yet knows no custom resources.
+    assert {o["apiVersion"] for o in rendered(base)} <= CORE
+    found = rendered([*base, *more])
     text = yaml.safe_dump_all(found)
     files = [
         ROOT / path for path in re.findall(r"\bk8s/[\w/.-]+\.yaml|docker/\w+\.Dockerfile", DOCS)
@@ -61,6 +72,51 @@ def test_names_and_files_are_there():
         r.get("record") for g in one(found, "PrometheusRule")["spec"]["groups"] for r in g["rules"]
     ]
     assert set(rules) == set(filter(None, recorded))
+
+
+def test_the_manifests_take_a_registry(tmp_path):
+    (words,) = commands("sed")
+    shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
+    subprocess.run(["bash", "-c", shlex.join(words[:3]) + " " + " ".join(words[3:])],
+                   cwd=tmp_path, check=True)  # fmt: skip
+    text = "".join(p.read_text() for p in (tmp_path / "k8s").glob("[jt]*/*.yaml"))
+    images = re.findall(r"image: (\S+)", text)
+    assert len(images) >= 8
+    assert all(image.startswith("REGISTRY/bionemo-ext-") for image in images)
+
+
+def test_as_many_mistakes_are_told_as_the_page_says():
+    assert f" {len(MISTAKES)} wrong values" in DOCS
+
+
+def words_of_notes(values):
+    """The commands that Helm shows after an installation, without those of the shell around."""
+    done = run_helm(
+        "install", "esm2", CHART, "--namespace", "proteins", "--dry-run=client", *values
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:")[2]
+
+
+@pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_the_notes_name_what_is_there(values):
+    files, sets = values
+    words = [w for f in files for w in ("-f", CHART / f)] + [w for s in sets for w in ("--set", s)]
+    notes = words_of_notes(words)
+    found = objects(*values)
+    named = re.findall(r"(deployment|service)/([a-z][\w-]+)|get (hpa|scaledobject) (\S+)", notes)
+    kinds = {
+        "deployment": "Deployment", "service": "Service", "hpa": "HorizontalPodAutoscaler",
+        "scaledobject": "ScaledObject",
+    }  # fmt: skip
+    assert named
+    for kind, name in ((a or c, b or d) for a, b, c, d in named):
+        names = [o["metadata"]["name"] for o in found if o["kind"] == kinds[kind]]
+        assert name in names
+    assert ("helm test esm2" in notes) == any(o["kind"] == "Job" for o in found)
+    # Through a tunnel nobody has the certificate's name.
+    tls = any(one.startswith("tls.secret=") for one in sets)
+    assert ("grpc://127.0.0.1:8001" in notes, "grpcs://esm2-" in notes) == (not tls, tls)
 
 
 def test_what_launch_is_told_is_what_the_manifest_says():

@@ -72,17 +72,24 @@ def test_the_pod_serves_and_its_probes_say_so(pod, serving):
     assert [port["containerPort"] for port in found["ports"]] == [8000, 8001, 8002]
 
 
-def test_every_metric_that_is_asked_for_is_there(serving):
-    """Rules, dashboard and autoscaler ask for series that the server has."""
-    with urlopen(f"http://127.0.0.1:{serving.metrics}/metrics") as reply:
-        text = reply.read().decode()
-    there = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
-    files, sets = rendering.COMBINATIONS["cpu"]
+def metrics_asked_for():
+    """Series of the server and of the gateway that rules, dashboard and autoscaler ask for."""
     asked = set()
-    for values in ((files, sets), rendering.COMBINATIONS["object store and keda"]):
+    for values in (rendering.COMBINATIONS["cpu"], rendering.COMBINATIONS["object store and keda"]):
         kinds = ("PrometheusRule", "ScaledObject", "ConfigMap")
         for found in (o for o in objects(*values) if o["kind"] in kinds):
             asked |= set(re.findall(r"\b(?:nv|bionemo_ext)_\w+(?=\\?[{\[])", json.dumps(found)))
+    of_gateway = {name for name in asked if name.startswith("bionemo_ext_gateway_")}
+    return asked - of_gateway, of_gateway
+
+
+def test_every_metric_that_is_asked_for_is_there(serving):
+    with urlopen(f"http://127.0.0.1:{serving.metrics}/metrics") as reply:
+        text = reply.read().decode()
+    # A family has its name before its first value; a histogram's parts have other names.
+    there = set(re.findall(r"^# TYPE (\S+)|^(\w+)(?={)", text, re.MULTILINE))
+    there = {name for names in there for name in names}
+    asked, _ = metrics_asked_for()
     on_gpus = {name for name in asked if name.startswith("nv_gpu_")}
     assert {"bionemo_ext_pending_requests", "nv_inference_request_success"} <= asked
     assert asked - on_gpus - there == set()
@@ -93,12 +100,13 @@ def test_the_pod_ends_without_losing_a_request(pod, serving):
     spec, found = pod
     answers = []
     with Client(serving.url) as client:
-        proteins = ["MKTVRQGLWE" * 90] * 8
+        proteins = ["MKTVRQGLWE" * 102] * 16  # seconds
 
         def ask():
             answers.append(client.contacts(proteins))
 
         asking = threading.Thread(target=ask)
+        start_up(found, ports_of(serving), serving.process)  # it may have met a pause
         assert 1 <= pre_stop(found) < 10
         assert probe(found, "readinessProbe", ports_of(serving))  # still there for those who come
         asking.start()
@@ -190,4 +198,7 @@ def gateway_answers(found, folder, server_url, expected):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
         metrics = one(objects(*rendering.COMBINATIONS["cpu"]), "PodMonitor", "-gateway")
         (endpoint,) = metrics["spec"]["podMetricsEndpoints"]
-        assert "bionemo_ext" in gateway.get(endpoint["path"]).text
+        text = gateway.get(endpoint["path"]).text
+        _, asked = metrics_asked_for()
+        assert asked == {"bionemo_ext_gateway_request_seconds_bucket"}
+        assert all(f"\n{name}{{" in text for name in asked)

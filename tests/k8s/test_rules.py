@@ -117,10 +117,12 @@ def test_the_autoscaler_s_thresholds_are_those_of_the_values():
 
 def alert(rule, fires):
     """What promtool expects of an alert at 20 minutes."""
-    summary = rule["annotations"]["summary"].replace("{{ $labels.pod }}", "a")
+    notes = rule["annotations"]
+    assert set(notes) == {"summary", "description"}  # what is, and what to do
+    summary = notes["summary"].replace("{{ $labels.pod }}", "a")
     told = {
         "exp_labels": {"namespace": "proteins", "pod": "a", **rule["labels"]},
-        "exp_annotations": {"summary": summary},
+        "exp_annotations": notes | {"summary": summary},
     }
     expected = [told] if fires else []
     return {"alertname": rule["alert"], "eval_time": "20m", "exp_alerts": expected}

@@ -22,8 +22,25 @@ def test_a_trainjob_is_what_launch_writes(name, command):
     assert done.returncode == 0, done.stderr
     (job,) = documents(path)
     assert yaml.safe_load(done.stdout) == job
+    trainer = job["spec"]["trainer"]
     nodes = {"650m": (1, 8), "3b": (4, 8)}[name]
-    assert (job["spec"]["trainer"]["numNodes"], job["spec"]["trainer"]["numProcPerNode"]) == nodes
+    assert (trainer["numNodes"], trainer["numProcPerNode"]) == nodes
+    # These take the place of the runtime's, so they must say everything.
+    assert trainer["resourcesPerNode"] == {
+        "requests": {"cpu": "32", "memory": "256Gi", "nvidia.com/gpu": "8"},
+        "limits": {"memory": "256Gi", "nvidia.com/gpu": "8"},
+    }
+    env = {one["name"]: one["value"] for one in trainer["env"]}
+    assert env["NCCL_DEBUG"] == "WARN"
+    assert ("CUDA_DEVICE_MAX_CONNECTIONS" in env) is (name == "3b")  # tensor parallel
+
+
+@pytest.mark.parametrize("name", ["650m", "3b"])
+def test_a_trainjob_is_one_by_kubeflow_s_own_types(name):
+    models = pytest.importorskip("kubeflow_trainer_api.models", reason="not part of the lock")
+    (job,) = documents(TRAINING / f"trainjob-{name}.yaml")
+    read = models.TrainerV1alpha1TrainJob.from_dict(job)
+    assert yaml.safe_load(read.to_json()) == job  # nothing that the type does not know
 
 
 def test_the_runtime_is_one_by_kubeflow_s_own_types():

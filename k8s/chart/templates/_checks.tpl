@@ -20,11 +20,10 @@
 {{- if and $v.resources (not (and $v.resources.requests $v.resources.limits)) -}}
 {{- fail "resources must have both requests and limits, with cpu and memory; leave it empty to have them by model" -}}
 {{- end -}}
-{{- range $name := list "requests" "limits" -}}
-{{- $amounts := index ($v.resources | default dict) $name | default dict -}}
-{{- if and $amounts.cpu (not (regexMatch "^([0-9]+m|[0-9]+(\\.[0-9]+)?)$" (toString $amounts.cpu))) -}}
-{{- fail (printf "resources.%s.cpu is '%v', but cores such as 4 or 500m are needed" $name $amounts.cpu) -}}
-{{- end -}}
+{{- include "bionemo-ext.checkAmounts" (dict "resources" $v.resources "gateway.resources" $v.gateway.resources) -}}
+{{- include "bionemo-ext.checkSizes" . -}}
+{{- if and (eq (toString $v.rollingUpdate.maxSurge) "0") (eq (toString $v.rollingUpdate.maxUnavailable) "0") -}}
+{{- fail "rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0, so no pod could be replaced: one of them must be 1 or more" -}}
 {{- end -}}
 {{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) -}}
 {{- fail (printf "autoscaling.minReplicas is %v, more than autoscaling.maxReplicas, %v" $v.autoscaling.minReplicas $v.autoscaling.maxReplicas) -}}

@@ -42,10 +42,11 @@ interval:
 {{- end -}}
 
 {{- define "bionemo-ext.formats" -}}
-quantity: [sharedMemory, repository.claim.size, repository.objectStore.size]
+quantity: [sharedMemory, repository.newClaim.size, repository.objectStore.size]
 name:
   - repository.claim.name
-  - repository.claim.storageClass
+  - repository.newClaim.name
+  - repository.newClaim.storageClass
   - repository.objectStore.secret
   - tls.secret
   - adminKey.secret
@@ -84,6 +85,22 @@ interval: [monitoring.interval]
 {{- end -}}
 {{- if and $value (has $kind (list "tag" "pinned")) (regexMatch "(^|:)latest$" $value) -}}
 {{- fail (printf "%s is '%s', which does not say what runs and cannot be rolled back: name a version or a digest" $path $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuse cores and bytes that are written in another way: a dict of resources by the value's name. */}}
+{{- define "bionemo-ext.checkAmounts" -}}
+{{- $kinds := include "bionemo-ext.kinds" . | fromYaml -}}
+{{- range $path, $resources := . -}}
+{{- range $kind := list "requests" "limits" -}}
+{{- $amounts := index ($resources | default dict) $kind | default dict -}}
+{{- if and $amounts.cpu (not (regexMatch "^([0-9]+m|[0-9]+(\\.[0-9]+)?)$" (toString $amounts.cpu))) -}}
+{{- fail (printf "%s.%s.cpu is '%v', but cores such as 4 or 500m are needed" $path $kind $amounts.cpu) -}}
+{{- end -}}
+{{- if and $amounts.memory (not (regexMatch $kinds.quantity.pattern (toString $amounts.memory))) -}}
+{{- fail (printf "%s.%s.memory is '%v', but %s is needed" $path $kind $amounts.memory $kinds.quantity.words) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

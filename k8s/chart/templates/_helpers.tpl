@@ -59,6 +59,8 @@ capabilities: {drop: [ALL]}
 - topologyKey: {{ $key }}
   maxSkew: 1
   whenUnsatisfiable: ScheduleAnyway
+  # Pods of the version that is leaving do not count.
+  matchLabelKeys: [pod-template-hash]
   labelSelector:
     matchLabels: {{- include "bionemo-ext.selector" $ | nindent 6 }}
 {{- end }}
