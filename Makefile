@@ -10,6 +10,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -u -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+# Without bytecode every process that imports NeMo compiles it anew, for five seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 # $(call step,name,command): run the command and say how many seconds it took.
 define step

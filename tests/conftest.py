@@ -1,6 +1,7 @@
 """What tests of every folder share."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from hypothesis import settings
 # A busy machine is not a wrong answer.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+# Shells have what runs in the background ignore Ctrl-C, and what that starts too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from typing import Any
 
 from bionemo_ext.errors import DataError
 from bionemo_ext.sequences import ESM1NV, ESM2, Alphabet
+from bionemo_ext.whole import whole
 
 DESCRIPTION = "store.json"
 FORMAT = 1
@@ -68,9 +69,8 @@ def write_description(folder: Path, described: Description) -> Description:
     """Write ``store.json``, with the sizes of all files that lie there, as the last of them."""
     files = {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.name != DESCRIPTION}
     described = {"format": FORMAT, **described, "files": files}
-    partial = folder / f"{DESCRIPTION}.partial"
-    partial.write_text(json.dumps(described, indent=2) + "\n")
-    partial.rename(folder / DESCRIPTION)
+    with whole(folder / DESCRIPTION) as new:
+        new.write_text(json.dumps(described, indent=2) + "\n")
     return described
 
 

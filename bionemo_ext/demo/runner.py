@@ -27,6 +27,7 @@ from bionemo_ext.errors import InputError
 from bionemo_ext.resources import data_path
 from bionemo_ext.sequences import Record
 from bionemo_ext.tasks.reading import read_labelled
+from bionemo_ext.whole import whole
 
 _TASKS = ("capsid", "accessibility")
 _HOST = "127.0.0.1"
@@ -217,7 +218,6 @@ def _write(story: Story, out: Path) -> Path:
         ("report.json", json.dumps(figures, indent=1)),
         ("report.html", render(story)),
     ):
-        partial = out / f".{name}.partial"
-        partial.write_text(text)
-        partial.replace(out / name)
+        with whole(out / name) as new:
+            new.write_text(text)
     return out / "report.html"

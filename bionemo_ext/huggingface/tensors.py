@@ -102,6 +102,10 @@ def load_tensors(path: Path, on_bytes: OnBytes | None = None) -> State:
     """
     state: State = {}
     try:
+        path.open("rb").close()  # safetensors tells any reason as "no such file"
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    try:
         with safe_open(path, "pt") as file:
             for name in file.keys():  # noqa: SIM118  (it is no mapping)
                 state[name] = file.get_tensor(name)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bionemo_ext.client import Prediction, Result
-from bionemo_ext.client.files import write_embeddings
-from bionemo_ext.client.prediction_files import prediction_file
+from bionemo_ext.client.files.embeddings import write_embeddings
+from bionemo_ext.client.files.predictions import prediction_file
 from bionemo_ext.contract import Kind, Level, TaskInfo
 from bionemo_ext.inference.encoder import Encoder
 from bionemo_ext.inference.task import Head, HeadKind, TaskSpec, predict, save_task
