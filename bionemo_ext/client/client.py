@@ -119,9 +119,12 @@ class Client(Session):
             Once, with the number of sequences that were cut.
         """
         return self._thread.run(
-            self._client.embed(
-                here(sequences), pooling, layer=layer, policy=policy, on_progress=on_progress
-            )
+            self._client.embed,
+            here(sequences),
+            pooling,
+            layer=layer,
+            policy=policy,
+            on_progress=on_progress,
         )
 
     @overload
@@ -162,7 +165,7 @@ class Client(Session):
             In the order of ``sequences``; of several tasks such a list by the name of each.
         """
         return self._thread.run(
-            self._client.predict(here(sequences), task, policy=policy, on_progress=on_progress)
+            self._client.predict, here(sequences), task, policy=policy, on_progress=on_progress
         )
 
     def logits(
@@ -183,7 +186,7 @@ class Client(Session):
             FP32, not normalised; the endpoint's parameter ``tokens`` names the columns.
         """
         return self._thread.run(
-            self._client.logits(here(sequences), policy=policy, on_progress=on_progress)
+            self._client.logits, here(sequences), policy=policy, on_progress=on_progress
         )
 
     def contacts(
@@ -203,7 +206,7 @@ class Client(Session):
             FP32 probabilities, symmetric.
         """
         return self._thread.run(
-            self._client.contacts(here(sequences), policy=policy, on_progress=on_progress)
+            self._client.contacts, here(sequences), policy=policy, on_progress=on_progress
         )
 
     def scan(
@@ -231,7 +234,7 @@ class Client(Session):
             FP32, columns ``ACDEFGHIKLMNPQRSTVWY``; 0 for the residue that is there.
         """
         return self._thread.run(
-            self._client.scan(here(sequences), method, policy=policy, on_progress=on_progress)
+            self._client.scan, here(sequences), method, policy=policy, on_progress=on_progress
         )
 
     @overload
@@ -287,7 +290,7 @@ class Client(Session):
             FP32.
         """
         return self._thread.run(
-            self._client.score(sequences, mutants, method, policy=policy, on_progress=on_progress)
+            self._client.score, sequences, mutants, method, policy=policy, on_progress=on_progress
         )
 
     def fold(
@@ -307,7 +310,7 @@ class Client(Session):
             In the order of ``sequences``.
         """
         return self._thread.run(
-            self._client.fold(here(sequences), policy=policy, on_progress=on_progress)
+            self._client.fold, here(sequences), policy=policy, on_progress=on_progress
         )
 
 

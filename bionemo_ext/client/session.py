@@ -70,11 +70,11 @@ class Session:
 
     def ready(self) -> bool:
         """Whether a server answers and all its models are ready; asked once, without retries."""
-        return self._thread.run(self._client.ready())
+        return self._thread.run(self._client.ready)
 
     def models(self) -> dict[str, Endpoint]:
         """Describe the endpoints by name; ``.task`` of each tells what it predicts."""
-        return self._thread.run(self._client.models())
+        return self._thread.run(self._client.models)
 
     def task(self, name: str) -> TaskInfo:
         """Describe the task ``name``.
@@ -84,11 +84,11 @@ class Session:
         NotFoundError
             If the server has no such task; the message names those there are.
         """
-        return self._thread.run(self._client.task(name))
+        return self._thread.run(self._client.task, name)
 
     def limit(self, endpoint: str | None = None) -> int:
         """Count the residues that a sequence may have at an endpoint; the encoder's by default."""
-        return self._thread.run(self._client.limit(endpoint))
+        return self._thread.run(self._client.limit, endpoint)
 
     def infer(
         self,
@@ -116,7 +116,7 @@ class Session:
         dict of str to NDArray [B, ...]
             By the name of the output, as ``docs/serving.md`` has them.
         """
-        return self._thread.run(self._client.infer(endpoint, sequences, outputs, inputs=inputs))
+        return self._thread.run(self._client.infer, endpoint, sequences, outputs, inputs=inputs)
 
     def stream_predictions(
         self,
@@ -133,7 +133,7 @@ class Session:
         result, predictions : Result, list of Prediction
             One prediction a task, in the order of ``tasks``.
         """
-        plan = self._thread.run(self._client.plan(tasks))
+        plan = self._thread.run(self._client.plan, tasks)
         results = self.stream(
             sequences, plan.outputs, plan.endpoint, policy=policy, on_progress=on_progress
         )
@@ -170,16 +170,16 @@ class Session:
         ------
         Result
         """
-        stream = self._thread.run(self._client.open(outputs, endpoint, inputs, policy, on_progress))
+        stream = self._thread.run(self._client.open, outputs, endpoint, inputs, policy, on_progress)
         try:
             for chunk in stream.chunks(sequences):  # read in the thread of the caller
-                yield from self._thread.run(stream.feed(chunk))
+                yield from self._thread.run(stream.feed, chunk)
             while stream.under_way:
-                yield from self._thread.run(stream.oldest())
+                yield from self._thread.run(stream.oldest)
         finally:
             # Not waited for: it may be the garbage collector that ends this, in any thread.
-            self._thread.start(stream.close())
+            self._thread.start(stream.close)
 
 
 def _end(thread: LoopThread, client: AsyncClient) -> None:
-    thread.close(client.close())
+    thread.close(client.close)
