@@ -43,6 +43,3 @@ def main() -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # the ranks of a run tell it once
             print(f"bionemo-ext: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("bionemo-ext: interrupted", file=sys.stderr)
-        sys.exit(130)
