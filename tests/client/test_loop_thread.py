@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dis
-import gc
 import signal
 import sys
 import threading
@@ -79,7 +78,6 @@ def test_ctrl_c_at_any_moment_leaves_nothing_behind():
                 sys.settrace(before)
             assert thread.run(calls.answer, 2) == 2
             thread.close(calls.last)
-            gc.collect()
         told += [str(one.message) for one in caught if one.category is RuntimeWarning]
         assert calls.under_way == 0
         if answer is not None:
