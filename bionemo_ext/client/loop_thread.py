@@ -23,7 +23,8 @@ class LoopThread:
     """Starts with the first call; safe to use from several threads, even inside a running loop."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may end a stream in the thread that holds it.
+        self._lock = threading.RLock()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

@@ -103,3 +103,25 @@ def test_what_is_broken_off_is_cancelled():
     assert ended.wait(10)
     assert thread.run(calls.answer, 1) == 1
     thread.close(calls.last)
+
+
+def test_a_stream_may_be_given_up_in_the_middle_of_a_call():
+    """As the garbage collector does it, in whatever thread it runs."""
+    thread, calls = LoopThread(), Calls()
+    assert thread.run(calls.answer, 0) == 0
+    gave_up, answers = [], []
+
+    def trace(frame, *_):
+        if frame.f_code.co_name == "call_soon_threadsafe" and not gave_up:
+            gave_up.append(True)
+            thread.start(calls.last)
+
+    def ask():
+        sys.settrace(trace)
+        answers.append(thread.run(calls.answer, 1))
+
+    caller = threading.Thread(target=ask, daemon=True)
+    caller.start()
+    caller.join(10)
+    assert (gave_up, answers) == ([True], [1])
+    thread.close(calls.last)
