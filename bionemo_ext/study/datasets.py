@@ -130,7 +130,7 @@ def find_files(places: Sequence[Path]) -> list[Path]:
         elif place.is_file():
             found.append(place)
         else:
-            raise DataError(f"there is no {place}")
+            raise DataError(f"there is no file or folder {place}")
     by_name: dict[str, Path] = {}
     for path in found:
         other = by_name.setdefault(path.stem, path)
